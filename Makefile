@@ -1,0 +1,53 @@
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test verify lint types format wheel lock clean
+
+help:
+	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
+	@echo "make test    every test, on asyncio and trio"
+	@echo "make verify  the long tests: more examples for every property"
+	@echo "make lint    ruff, format and rules"
+	@echo "make types   mypy over everything, pyright over the public API"
+	@echo "make wheel   build the wheel and try it outside the checkout"
+	@echo "make lock    pin the development dependencies anew"
+
+# Reproducible: the versions and hashes in requirements-dev.txt, and nothing else.
+$(READY): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python -m demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+verify: $(READY)
+	$(BIN)/python -m pytest --hypothesis-profile=thorough -m property tests
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+wheel: $(READY)
+	bash .ci/smoke
+
+lock:
+	uv pip compile pyproject.toml --extra server --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make lock' -o requirements-dev.txt
+
+clean:
+	rm -rf .venv dist build

@@ -1,0 +1,1 @@
+"""Calls between services that survive a bad day: httpx clients that hold."""

@@ -1,0 +1,1 @@
+"""What an ASGI service owes its callers: wrap(app), and errors leave as problems."""
