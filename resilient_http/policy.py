@@ -1,0 +1,241 @@
+"""What a user may decide, as frozen values that are checked when they are made.
+
+Durations are seconds, rates are shares between 0 and 1. Where None is allowed it
+switches the part off. A value that makes no sense is refused here, by a `TypeError` or
+`ValueError` that names the field and shows the value: never later, inside a call.
+"""
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+"""Methods a client may repeat on its own (RFC 9110, section 9.2.2)."""
+
+_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LEAST_STATUS: Final = 100
+_MOST_STATUS: Final = 999  # three digits: RFC 9110, section 15
+
+
+class Unchosen(float):
+    """A number of seconds that is our default and nobody's choice.
+
+    Equal to the plain number and used like it. What a user sets always holds; what
+    nobody chose may give way to what httpx alone would have completed.
+    """
+
+    __slots__ = ()
+
+
+DEFAULT_DEADLINE: Final = Unchosen(30.0)
+"""`Policy.deadline` where nobody chose one."""
+
+DEFAULT_ATTEMPT_TIMEOUT: Final = Unchosen(10.0)
+"""`Policy.attempt_timeout` where nobody chose one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryConfig:
+    """When a call is tried again, and how long to wait before.
+
+    The wait before retry n is drawn evenly from 0 to
+    ``min(max_delay, base_delay * 2 ** (n - 1))`` ("full jitter").
+    """
+
+    max_attempts: int = 3
+    """Sends per call, the first included."""
+
+    base_delay: float = 0.05
+    """Ceiling of the first wait; it doubles with each retry."""
+
+    max_delay: float = 5.0
+    """Ceiling of every wait that we choose ourselves; a `Retry-After` may be longer."""
+
+    jitter: Literal["full"] = "full"
+    """How a wait is drawn below its ceiling."""
+
+    statuses: Collection[int] = _STATUSES
+    """Statuses that may be different next time; kept as a frozenset."""
+
+    max_retry_after: float | None = 10.0
+    """Longest `Retry-After` that is waited for; a longer one ends the call.
+    None: the deadline alone decides."""
+
+    retryable_exceptions: tuple[type[Exception], ...] | None = None
+    """Exceptions that may not happen next time. None: for a client the timeouts and
+    network errors of its family; for a decorated function every `Exception`."""
+
+    def __post_init__(self) -> None:
+        _check_count(self, "max_attempts")
+        _check_number(self, "base_delay", least=0)
+        _check_number(self, "max_delay", least=0)
+        if self.jitter != "full":
+            raise ValueError(_wrong(self, "jitter", "'full'"))
+        object.__setattr__(self, "statuses", _statuses(self))
+        _check_number(self, "max_retry_after", least=0, optional=True)
+        if self.retryable_exceptions is not None:
+            object.__setattr__(self, "retryable_exceptions", _exceptions(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerConfig:
+    """When calls to an ailing dependency are refused at once, and for how long.
+
+    Names follow resilience4j and Polly where those agree. A *send* is one try on the
+    wire; a *call* is what the caller asked for, all its sends together.
+    """
+
+    failure_rate: float = 0.5
+    """Share of failed sends in the window at which the breaker opens."""
+
+    minimum_calls: int = 10
+    """Sends the window must hold before a share of them means anything."""
+
+    window: float = 30.0
+    """How far back sends are counted."""
+
+    failure_threshold: int = 5
+    """Failed calls in a row that open the breaker of a quiet dependency: one whose
+    window holds fewer than `minimum_calls` sends."""
+
+    slow_call: float | None = None
+    """A send that takes longer than this is slow. None: none is."""
+
+    slow_rate: float = 1.0
+    """Share of slow sends in the window at which the breaker opens."""
+
+    recovery_timeout: float = 5.0
+    """How long the first break lasts; the next ones double."""
+
+    max_recovery_timeout: float = 60.0
+    """Longest break; where `recovery_timeout` is longer, every break lasts that."""
+
+    success_threshold: int = 2
+    """Probes that must succeed, since the breaker was half-open, to close it."""
+
+    half_open_max_calls: int = 1
+    """Probes that may be out at once."""
+
+    probe_lease: float = 10.0
+    """How long a probe may hold its place; then the place is free for another call,
+    whose answer counts instead. Not less than a healthy answer takes."""
+
+    ramp: float | None = 10.0
+    """Time after closing over which the bound on calls in flight grows from 1 until it
+    is lifted. None or 0: no bound."""
+
+    def __post_init__(self) -> None:
+        _check_rate(self, "failure_rate")
+        _check_count(self, "minimum_calls")
+        _check_number(self, "window", above=0)
+        _check_count(self, "failure_threshold")
+        _check_number(self, "slow_call", above=0, optional=True)
+        _check_rate(self, "slow_rate")
+        _check_number(self, "recovery_timeout", least=0)
+        _check_number(self, "max_recovery_timeout", least=0)
+        _check_count(self, "success_threshold")
+        _check_count(self, "half_open_max_calls")
+        _check_number(self, "probe_lease", above=0)
+        _check_number(self, "ramp", least=0, optional=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything a call is told, in one value."""
+
+    deadline: float | None = DEFAULT_DEADLINE
+    """Time for the whole call: queueing, every attempt, every wait, the body.
+    None: no bound of ours."""
+
+    attempt_timeout: float | None = DEFAULT_ATTEMPT_TIMEOUT
+    """Time for one send, to the end of its response head. None: no bound of ours."""
+
+    retry: RetryConfig | None = field(default_factory=RetryConfig)
+    """When to try again. None: each call is sent once."""
+
+    breaker: BreakerConfig | None = field(default_factory=BreakerConfig)
+    """When to refuse without sending. None: the breaker is neither asked nor told."""
+
+    def __post_init__(self) -> None:
+        _check_number(self, "deadline", above=0, optional=True)
+        _check_number(self, "attempt_timeout", above=0, optional=True)
+        if not isinstance(self.retry, RetryConfig | None):
+            raise TypeError(_wrong(self, "retry", "a RetryConfig or None"))
+        if not isinstance(self.breaker, BreakerConfig | None):
+            raise TypeError(_wrong(self, "breaker", "a BreakerConfig or None"))
+
+
+def _wrong(config: object, name: str, must_be: str) -> str:
+    value = getattr(config, name)
+    return f"{type(config).__name__}.{name} must be {must_be}, got {value!r}"
+
+
+def _check_count(config: object, name: str) -> None:
+    value = getattr(config, name)
+    message = "an int of at least 1"
+    if not _is_int(value):
+        raise TypeError(_wrong(config, name, message))
+    if value < 1:
+        raise ValueError(_wrong(config, name, message))
+
+
+def _check_rate(config: object, name: str) -> None:
+    _check_number(config, name, above=0)
+    if getattr(config, name) > 1:
+        raise ValueError(_wrong(config, name, "a number above 0 and at most 1"))
+
+
+def _check_number(
+    config: object,
+    name: str,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    optional: bool = False,
+) -> None:
+    value = getattr(config, name)
+    if value is None and optional:
+        return
+    bound = f"of at least {least}" if above is None else f"above {above}"
+    message = f"a finite number {bound}" + (", or None" if optional else "")
+    if not (isinstance(value, float) or _is_int(value)):
+        raise TypeError(_wrong(config, name, message))
+    too_low = (above is not None and value <= above) or (
+        least is not None and value < least
+    )
+    if too_low or not _is_finite(value):
+        raise ValueError(_wrong(config, name, message))
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int that no float can hold
+        return False
+
+
+def _statuses(config: RetryConfig) -> frozenset[int]:
+    message = f"status codes between {_LEAST_STATUS} and {_MOST_STATUS}"
+    given: object = config.statuses
+    if not isinstance(given, Iterable) or not all(map(_is_int, found := list(given))):
+        raise TypeError(_wrong(config, "statuses", message))
+    if not all(_LEAST_STATUS <= status <= _MOST_STATUS for status in found):
+        raise ValueError(_wrong(config, "statuses", message))
+    return frozenset(found)
+
+
+def _exceptions(config: RetryConfig) -> tuple[type[Exception], ...]:
+    given: object = config.retryable_exceptions
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
+    if not all(
+        isinstance(kind, type) and issubclass(kind, Exception) for kind in found
+    ):
+        # Not BaseException: a cancelled task or an interrupt is not to be tried again.
+        message = "a tuple of Exception classes, or None"
+        raise TypeError(_wrong(config, "retryable_exceptions", message))
+    return found

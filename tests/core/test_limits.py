@@ -1,0 +1,99 @@
+"""When a call gives up."""
+
+import math
+
+import pytest
+
+from resilient_http._core.limits import Limits
+from resilient_http.policy import DEFAULT_ATTEMPT_TIMEOUT, DEFAULT_DEADLINE
+
+
+def limits(
+    deadline: float | None = DEFAULT_DEADLINE,
+    attempt: float | None = DEFAULT_ATTEMPT_TIMEOUT,
+    longest_phase: float = 5.0,
+) -> Limits:
+    return Limits(100, deadline=deadline, attempt=attempt, longest_phase=longest_phase)
+
+
+def test_a_send_ends_before_its_call() -> None:
+    made = limits()
+    assert (made.at, made.call_at) == (130, 130)
+    made.begin_send(105)
+    assert (made.at, made.call_at) == (115, 130)
+    made.end_head()
+    assert made.at == 130
+
+
+def test_the_call_ends_its_last_send() -> None:
+    made = limits(deadline=8.0)
+    made.begin_send(105)
+    assert made.at == 108
+
+
+def test_none_is_no_limit() -> None:
+    made = limits(None, None)
+    made.begin_send(105)
+    assert made.at == math.inf
+
+
+@pytest.mark.parametrize(
+    ("longest_phase", "send", "call"),
+    [(0, 110, 130), (12, 112, 130), (60, 160, 160), (math.inf, math.inf, math.inf)],
+)
+def test_a_default_is_at_least_the_longest_phase(
+    longest_phase: float, send: float, call: float
+) -> None:
+    made = limits(longest_phase=longest_phase)
+    made.begin_send(100)
+    assert (made.at, made.call_at) == (send, call)
+
+
+@pytest.mark.parametrize("longest_phase", [0, 60, math.inf])
+def test_a_choice_holds_whatever_the_phases(longest_phase: float) -> None:
+    made = limits(30.0, 10.0, longest_phase)
+    made.begin_send(100)
+    assert (made.at, made.call_at) == (110, 130)
+
+
+def test_a_default_gives_way_to_a_body_that_moves() -> None:
+    made = limits()
+    made.begin_send(100)
+    for second in range(101, 400):
+        made.moved(1024, second)
+        assert made.at > second
+    assert made.at <= 399 + 10
+
+
+def test_a_body_that_stops_is_waited_for_as_long_as_httpx_would() -> None:
+    made = limits(longest_phase=20)
+    made.begin_send(100)
+    made.moved(10_000_000, 129)
+    assert made.at == 149
+
+
+def test_what_one_send_moved_does_not_help_the_next() -> None:
+    made = limits()
+    made.begin_send(100)
+    made.moved(10_000, 101)
+    made.begin_send(102)
+    assert made.at == 112
+
+
+def test_a_choice_gives_way_to_nothing() -> None:
+    made = limits(30.0, 10.0)
+    made.begin_send(100)
+    made.moved(1_000_000, 109)
+    assert made.at == 110
+    made.end_head()
+    made.moved(1_000_000, 129)
+    assert made.at == 130
+
+
+def test_a_streamed_body_is_free_of_the_default_only() -> None:
+    made = limits()
+    made.lift_default()
+    assert made.at == math.inf
+    made = limits(30.0)
+    made.lift_default()
+    assert made.at == 130
