@@ -1,1 +1,34 @@
 """Calls between services that survive a bad day: httpx clients that hold."""
+
+from resilient_http.client import AsyncClient, Client, wrap
+from resilient_http.policy import BreakerConfig, Policy, RetryConfig
+from resilient_http.problems import (
+    AppException,
+    CircuitBreakerOpenException,
+    ConcurrencyLimitException,
+    Contract,
+    DeadlineExceededException,
+    ProblemDetail,
+    RateLimitException,
+)
+from resilient_http.state import State
+from resilient_http.transport import AsyncResilientTransport, ResilientTransport
+
+__all__ = [
+    "AppException",
+    "AsyncClient",
+    "AsyncResilientTransport",
+    "BreakerConfig",
+    "CircuitBreakerOpenException",
+    "Client",
+    "ConcurrencyLimitException",
+    "Contract",
+    "DeadlineExceededException",
+    "Policy",
+    "ProblemDetail",
+    "RateLimitException",
+    "ResilientTransport",
+    "RetryConfig",
+    "State",
+    "wrap",
+]

@@ -85,7 +85,7 @@ class Contract:
         origins: Iterable[str] = (),
     ) -> None:
         self.type_base = _checked_base(type_base)
-        self.origins = frozenset(_origin(url) for url in origins)
+        self.origins = frozenset(origin_of(url) for url in origins)
         self._types = {found: found.type for found in BUILTINS}
         for found in classes:
             if found not in self._types:
@@ -222,6 +222,11 @@ def with_status(error: _Problem, status: int, *, title: object = None) -> _Probl
     return error
 
 
+def is_typed(error: AppException) -> bool:
+    """Whether a received problem came with a type that its contract knows."""
+    return "type" not in vars(error)
+
+
 def _phrase(status: int) -> str:
     if status in _PHRASES:
         return _PHRASES[status]
@@ -302,9 +307,17 @@ def _checked_base(base: str | None) -> str | None:
     return base
 
 
-def _origin(url: Any) -> str:
+def origin_of(url: Any) -> str:
+    """Return scheme, host and port of `url`, the port always written out.
+
+    Raises:
+        ValueError: It is not an http(s) URL with a host.
+
+    """
     parts = urlsplit(url) if isinstance(url, str) else None
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"origins must be http(s) URLs such as http://shop: {url!r}")
+        raise ValueError(
+            f"origins must be http(s) URLs such as http://shop, got {url!r}"
+        )
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     return f"{parts.scheme}://{parts.hostname}:{port}"

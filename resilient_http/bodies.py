@@ -1,0 +1,103 @@
+"""Bodies on their way out: which can be sent again, and how far they have got."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final
+
+import httpx
+
+PIECE: Final = 64 * 1024
+"""Bytes handed on at a time, so that a body of one piece is seen to move, too."""
+
+Moved = Callable[[int], None]
+
+
+class Upload(httpx.AsyncByteStream, httpx.SyncByteStream):
+    """A request body that tells how it moves, and whether it can be sent again.
+
+    Whoever sends it twice asks `rewind` first: an iterator that has been used up would
+    go out as an empty body.
+    """
+
+    def __init__(self, stream: httpx.AsyncByteStream | httpx.SyncByteStream) -> None:
+        self.stream = stream
+        self._started = False
+        self._rewind = _rewinder(stream)
+        self.moved: Moved = _unheard
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether a second send would carry the same bytes."""
+        return self._rewind is not None
+
+    def rewind(self) -> None:
+        """Go back to the first byte."""
+        if self._rewind is not None and self._started:
+            self._rewind()
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._started = True
+        for chunk in self.stream:  # type: ignore[union-attr]  # sync in a sync client
+            for piece in _pieces(chunk):
+                yield piece
+                self.moved(len(piece))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._started = True
+        async for chunk in self.stream:  # type: ignore[union-attr]  # and the reverse
+            for piece in _pieces(chunk):
+                yield piece
+                self.moved(len(piece))
+
+    def close(self) -> None:
+        """Close the body that was wrapped."""
+        self.stream.close()  # type: ignore[union-attr]
+
+    async def aclose(self) -> None:
+        """Close the body that was wrapped."""
+        await self.stream.aclose()  # type: ignore[union-attr]
+
+
+def upload_of(request: httpx.Request) -> Upload | None:
+    """Return the body of `request` to be watched; None where one write will do."""
+    stream = request.stream
+    small = isinstance(stream, httpx.ByteStream) and len(stream._stream) <= PIECE  # noqa: SLF001 - it has no length
+    return None if small else Upload(stream)
+
+
+def _pieces(chunk: bytes) -> Iterator[bytes]:
+    if len(chunk) <= PIECE:
+        yield chunk
+        return
+    for start in range(0, len(chunk), PIECE):
+        yield chunk[start : start + PIECE]
+
+
+def _unheard(count: int) -> None:
+    """Take no notice."""
+
+
+def _rewinder(stream: object) -> Callable[[], object] | None:
+    """Return what brings `stream` back to its first byte; None for a one-shot body."""
+    if isinstance(stream, httpx.ByteStream):
+        return _nothing_to_do
+    # httpx has no public name for the rest, and they are told apart by what they hold.
+    if hasattr(stream, "fields"):
+        files = [getattr(field, "file", b"") for field in stream.fields]
+        rewindable = all(isinstance(f, str | bytes) or _seekable(f) for f in files)
+        return _nothing_to_do if rewindable else None  # it seeks by itself
+    source: Any = getattr(stream, "_stream", None)
+    if not _seekable(source):
+        return None
+    start = source.tell()
+    return lambda: source.seek(start)
+
+
+def _seekable(file: Any) -> bool:
+    try:
+        return bool(file.seekable())
+    except AttributeError:
+        return False
+
+
+def _nothing_to_do() -> None:
+    """Start over: iterating the body again is enough."""

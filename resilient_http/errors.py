@@ -1,0 +1,109 @@
+"""What the client raises, inside httpx's own family.
+
+Code that degrades on `httpx.HTTPError` must keep degrading on the day a breaker opens,
+and code that reads `error.response` on the day a service names its problems. So what is
+raised is the contract's class **and** one of httpx's: the broadest that fits, never a
+leaf such as `ConnectError`, which retry rules look for and which did not happen.
+
+    HTTPError
+        HTTPStatusError        any problem that came as an answer
+        TransportError         CircuitBreakerOpenException: nothing was sent
+            TimeoutException   DeadlineExceededException
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import httpx
+
+from resilient_http._core.attempt import Attempt
+from resilient_http._core.verdict import Fault
+from resilient_http.problems import (
+    AppException,
+    CircuitBreakerOpenException,
+    DeadlineExceededException,
+)
+
+_Problem = TypeVar("_Problem", bound=AppException)
+
+PASSING = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
+"""What may not happen next time."""
+
+OWN_FAULTS = (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.PoolTimeout)
+"""What happened on this side and says nothing of the server."""
+
+NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, *OWN_FAULTS)
+"""What happens before the first byte of the request leaves."""
+
+
+def fault_of(error: Exception, retryable: tuple[type[Exception], ...] | None) -> Fault:
+    """Say what an exception in place of an answer means.
+
+    Args:
+        error: What the transport raised.
+        retryable: What may not happen next time; None for `PASSING`.
+
+    """
+    own = isinstance(error, OWN_FAULTS)
+    passing = isinstance(error, PASSING) and not own
+    return Fault(
+        retryable=passing if retryable is None else isinstance(error, retryable),
+        nothing_sent=isinstance(error, NOTHING_SENT),
+        callers_own=own,
+    )
+
+
+def answered(
+    problem: AppException, response: httpx.Response, attempts: tuple[Attempt, ...]
+) -> AppException:
+    """Return `problem`, as an `httpx.HTTPStatusError` too."""
+    return _as(
+        problem,
+        httpx.HTTPStatusError,
+        response=response,
+        request=response.request,
+        attempts=attempts,
+        received=True,
+    )
+
+
+def breaker_open(
+    origin: str, wait: float, request: httpx.Request
+) -> CircuitBreakerOpenException:
+    """Return the refusal to send, as an `httpx.TransportError` too."""
+    problem = CircuitBreakerOpenException(
+        f"{origin} has been failing; ask again in {wait:.1f} s", retry_after=wait
+    )
+    return _as(problem, httpx.TransportError, request=request, received=True)
+
+
+def deadline_exceeded(
+    seconds: float, request: httpx.Request, attempts: tuple[Attempt, ...]
+) -> DeadlineExceededException:
+    """Return the end of a call's time, as an `httpx.TimeoutException` too."""
+    problem = DeadlineExceededException(f"not done within {seconds:g} s")
+    return _as(
+        problem,
+        httpx.TimeoutException,
+        request=request,
+        attempts=attempts,
+        received=True,
+    )
+
+
+def _as(problem: _Problem, base: type[Exception], **attributes: Any) -> _Problem:
+    """Return `problem` as a new object that is a `base` as well."""
+    kinds: Any = (type(problem), base)  # mypy takes no class for hashable
+    cls = _woven(*kinds)
+    # Past __init__: httpx's asks for a message, ours for members; both are here.
+    woven = cls.__new__(cls, *problem.args)
+    state: Mapping[str, Any] = vars(problem)
+    vars(woven).update(state, **attributes)
+    return cast("_Problem", woven)
+
+
+@cache
+def _woven(cls: Any, base: Any) -> type[AppException]:
+    body = {"_woven": True, "__module__": cls.__module__, "__doc__": cls.__doc__}
+    return cast("type[AppException]", type(cls.__name__, (cls, base), body))

@@ -1,0 +1,176 @@
+"""Responses whose `raise_for_status()` raises the contract's classes."""
+
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
+from typing import Any, Final, Self, cast
+
+import httpx
+
+from resilient_http._core.attempt import Attempt
+from resilient_http.errors import answered
+from resilient_http.problems import MEDIA_TYPE, AppException, Contract
+from resilient_http.problems.contract import MAX_DOCUMENT
+
+_ERRORS: Final = 400
+_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
+
+
+class Response(httpx.Response):
+    """An `httpx.Response` that knows its contract.
+
+    Responses are made by transports; `adopt` makes one of these out of any.
+    """
+
+    _contract: Contract
+    _attempts: tuple[Attempt, ...] = ()
+    peeked: bytes = b""
+    """What was read of an error's body before its caller was asked."""
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Every send of the call, in order, this answer's included."""
+        return self._attempts
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the body is here already."""
+        return hasattr(self, "_content")
+
+    def keep(self, content: bytes) -> None:
+        """Take the body, as it was read to its end."""
+        self._content = content
+        # The stream that httpx bound to this response would keep it in a cycle.
+        self.stream = httpx.ByteStream(content)
+
+    def raise_for_status(self) -> Self:
+        """Return the response itself, or raise what it says went wrong.
+
+        Raises:
+            AppException: Any 4xx or 5xx, as the class of its problem type, else of its
+                status; an `httpx.HTTPStatusError` as well.
+            httpx.HTTPStatusError: 1xx and 3xx, as httpx does.
+
+        """
+        if self.status_code < _ERRORS:
+            super().raise_for_status()
+            return self
+        raise self._error()
+
+    def problem(self) -> AppException:
+        """Return the problem that an error answer carries, whatever its body."""
+        encoding = self.headers.get("content-encoding", "")
+        body = self.content if self.has_content else _decoded(self.peeked, encoding)
+        return self._contract.parse(
+            self.status_code, self.headers, body, str(self.request.url)
+        )
+
+    def _error(self) -> AppException:
+        return answered(self.problem(), self, self._attempts)
+
+
+def adopt(
+    response: httpx.Response, contract: Contract, attempts: tuple[Attempt, ...]
+) -> Response:
+    """Make `response` one of ours, in place: a copy would cost a third of a call."""
+    if not isinstance(response, Response):
+        cls: Any = type(response)
+        response.__class__ = _ours(cls)
+    vars(response).update(_contract=contract, _attempts=attempts)
+    return cast("Response", response)
+
+
+@cache
+def _ours(cls: Any) -> type[Response]:
+    if cls is httpx.Response:
+        return Response
+    return cast("type[Response]", type(cls.__name__, (Response, cls), {}))
+
+
+def carries_problem(response: httpx.Response) -> bool:
+    """Whether the answer is an error whose body says more than its status."""
+    media_type = response.headers.get("content-type", "").lower()
+    return response.status_code >= _ERRORS and media_type.startswith(MEDIA_TYPE)
+
+
+def _decoded(raw: bytes, encoding: str) -> bytes:
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return raw
+    if encoding not in ("gzip", "deflate"):
+        return b""  # no decoder of the others can be told where to stop
+    try:
+        return zlib.decompressobj(_GZIP_OR_ZLIB).decompress(raw, MAX_DOCUMENT + 1)
+    except zlib.error:
+        return b""
+
+
+class _Rejoined(httpx.AsyncByteStream, httpx.SyncByteStream):
+    """A body of which the first part has been read already."""
+
+    def __init__(self, first: list[bytes], rest: Any, whole: Any) -> None:
+        self._first = first
+        self._rest = rest
+        self._whole = whole
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._first
+        yield from self._rest
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self._first:
+            yield chunk
+        async for chunk in self._rest:
+            yield chunk
+
+    def close(self) -> None:
+        self._whole.close()
+
+    async def aclose(self) -> None:
+        if hasattr(self._rest, "aclose"):
+            await self._rest.aclose()
+        await self._whole.aclose()
+
+
+def peek(response: Response) -> None:
+    """Read the problem at the head of a body, and put it back for the caller."""
+    stream = cast("httpx.SyncByteStream", response.stream)
+    rest, first, size = iter(stream), [], 0
+    for chunk in rest:
+        first.append(chunk)
+        size += len(chunk)
+        if size > MAX_DOCUMENT:
+            break
+    response.peeked = b"".join(first)
+    response.stream = _Rejoined(first, rest, stream)
+
+
+async def apeek(response: Response) -> None:
+    """Read the problem at the head of a body, and put it back for the caller."""
+    stream = cast("httpx.AsyncByteStream", response.stream)
+    rest, first, size = aiter(stream), [], 0
+    async for chunk in rest:
+        first.append(chunk)
+        size += len(chunk)
+        if size > MAX_DOCUMENT:
+            break
+    response.peeked = b"".join(first)
+    response.stream = _Rejoined(first, rest, stream)
+
+
+def discard(response: Response) -> None:
+    """Free the connection of an answer; what was seen of it stays readable."""
+    response.close()
+    _reopen(response)
+
+
+async def adiscard(response: Response) -> None:
+    """Free the connection of an answer; what was seen of it stays readable."""
+    await response.aclose()
+    _reopen(response)
+
+
+def _reopen(response: Response) -> None:
+    if not response.has_content:
+        response.stream = httpx.ByteStream(response.peeked)
+        response.is_closed = response.is_stream_consumed = False

@@ -1,0 +1,308 @@
+"""The hands: what sends, reads, waits and gives up. What to do is decided elsewhere.
+
+A request goes one way through it::
+
+    httpx client -> handle_request -> Hop: what now?  -> inner transport
+                 <- response       <- Hop: enough?    <- answer or error
+
+Everything stands here twice, once for each colour, and nothing twice that decides.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, cast
+
+import anyio
+import httpx
+
+from resilient_http._core.hop import Send
+from resilient_http._sync_backend import bind, bounded
+from resilient_http.call import TICK, Call, Hop, Settings
+from resilient_http.policy import Policy
+from resilient_http.problems import Contract
+from resilient_http.response import Response, adiscard, apeek, discard, peek
+from resilient_http.state import State
+
+
+async def acarry_out(
+    hop: Hop, send: Callable[[httpx.Request], Awaitable[httpx.Response]]
+) -> Response:
+    """Do what `hop` wants done until it wants no more."""
+    with hop:
+        while (command := hop.command) is not None:
+            if isinstance(command, Send):
+                await _asend(hop, send)
+                continue
+            if isinstance(hop.last, Response):
+                await adiscard(hop.last)
+            await hop.call.settings.state.clock.asleep(command.delay)
+            hop.woke()
+    response = hop.result()
+    if hop.is_unread:
+        response.stream = _AsyncBody(
+            hop, cast("httpx.AsyncByteStream", response.stream)
+        )
+    return response
+
+
+def carry_out(hop: Hop, send: Callable[[httpx.Request], httpx.Response]) -> Response:
+    """Do what `hop` wants done until it wants no more."""
+    with hop:
+        while (command := hop.command) is not None:
+            if isinstance(command, Send):
+                _send(hop, send)
+                continue
+            if isinstance(hop.last, Response):
+                discard(hop.last)
+            hop.call.settings.state.clock.sleep(command.delay)
+            hop.woke()
+    response = hop.result()
+    if hop.is_unread:
+        response.stream = _Body(hop, cast("httpx.SyncByteStream", response.stream))
+    return response
+
+
+async def _asend(
+    hop: Hop, send: Callable[[httpx.Request], Awaitable[httpx.Response]]
+) -> None:
+    hop.sending()
+    try:
+        with _timer(hop) as timer:
+            answer = await send(hop.request)
+            try:
+                response = hop.head(answer)
+                await _aread(hop, response)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await answer.aclose()
+                raise
+    except hop.expected as error:
+        _failed(hop, error)
+    else:
+        if timer.cancelled_caught:
+            hop.gave_up()
+        else:
+            hop.replied(response)
+
+
+def _send(hop: Hop, send: Callable[[httpx.Request], httpx.Response]) -> None:
+    hop.sending()
+    try:
+        with bounded(hop.call.left):
+            answer = send(hop.request)
+            try:
+                response = hop.head(answer)
+                _read(hop, response)
+            except BaseException:
+                answer.close()
+                raise
+    except hop.expected as error:
+        _failed(hop, error)
+    else:
+        hop.replied(response)
+
+
+def _failed(hop: Hop, error: Exception) -> None:
+    if isinstance(error, httpx.TimeoutException) and hop.call.left() <= TICK:
+        hop.gave_up()
+    else:
+        hop.failed(error)
+
+
+def _timer(hop: Hop) -> anyio.CancelScope:
+    """Return a scope that ends when what is under way is to be given up."""
+    scope = anyio.CancelScope()
+
+    def rearm() -> None:
+        scope.deadline = anyio.current_time() + hop.call.left()
+
+    hop.rearm = rearm
+    rearm()
+    return scope
+
+
+async def _aread(hop: Hop, response: Response) -> None:
+    if hop.call.streamed:
+        if hop.wants_peek(response):
+            await apeek(response)
+        return
+    if response.has_content:
+        return
+    parts, seen = [], 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        hop.moved(response.num_bytes_downloaded - seen)
+        seen = response.num_bytes_downloaded
+    response.keep(b"".join(parts))
+
+
+def _read(hop: Hop, response: Response) -> None:
+    if hop.call.streamed:
+        if hop.wants_peek(response):
+            peek(response)
+        return
+    if response.has_content:
+        return
+    parts, seen = [], 0
+    for part in response.iter_bytes():
+        hop.check_time()  # a foreign transport has nobody else to do it
+        parts.append(part)
+        hop.moved(response.num_bytes_downloaded - seen)
+        seen = response.num_bytes_downloaded
+    response.keep(b"".join(parts))
+
+
+class _AsyncBody(httpx.AsyncByteStream):
+    """A body that the caller reads, within the limits of the call it belongs to."""
+
+    def __init__(self, hop: Hop, stream: httpx.AsyncByteStream) -> None:
+        self._hop = hop
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        chunks = aiter(self._stream)
+        while True:
+            with _timer(self._hop) as timer:
+                try:
+                    chunk = await anext(chunks, None)
+                except self._hop.expected as error:
+                    self._hop.body_failed(error)
+                    raise
+            if timer.cancelled_caught:
+                raise await self._give_up()
+            if chunk is None:
+                break
+            yield chunk
+        self._hop.body_ended()
+
+    async def aclose(self) -> None:
+        """Close the body that was wrapped."""
+        self._hop.body_ended()
+        await self._stream.aclose()
+
+    async def _give_up(self) -> Exception:
+        error = self._hop.call.too_late(self._hop.request)
+        self._hop.body_failed(error)
+        with anyio.CancelScope(shield=True):
+            await self._stream.aclose()
+        return error
+
+
+class _Body(httpx.SyncByteStream):
+    """A body that the caller reads, within the limits of the call it belongs to."""
+
+    def __init__(self, hop: Hop, stream: httpx.SyncByteStream) -> None:
+        self._hop = hop
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        chunks = iter(self._stream)
+        while (chunk := self._next(chunks)) is not None:
+            yield chunk
+        self._hop.body_ended()
+
+    def close(self) -> None:
+        """Close the body that was wrapped."""
+        self._hop.body_ended()
+        self._stream.close()
+
+    def _next(self, chunks: Iterator[bytes]) -> bytes | None:
+        try:
+            with bounded(self._hop.call.left):
+                self._hop.check_time()
+                return next(chunks, None)
+        except httpx.TimeoutException as error:
+            if self._hop.call.left() > TICK:
+                self._hop.body_failed(error)
+                raise
+        except self._hop.expected as error:
+            self._hop.body_failed(error)
+            raise
+        raise self._give_up()
+
+    def _give_up(self) -> Exception:
+        error = self._hop.call.too_late(self._hop.request)
+        self._hop.body_failed(error)
+        self._stream.close()
+        return error
+
+
+class AsyncResilientTransport(httpx.AsyncBaseTransport):
+    """Send through `inner` under a policy; for clients that are not ours.
+
+    Each request that reaches it is a call of its own, and every response counts as
+    streamed: its body is bounded by what the caller chose, and never read twice.
+
+    Args:
+        inner: Where requests go; None for an `httpx.AsyncHTTPTransport`. A client that
+            is given a transport ignores its own `verify`, `http2`, `limits` and
+            proxies: set them on `inner`, or use `resilient_http.wrap(client)`.
+        policy: What to do when things go wrong; None for the defaults.
+        contract: The problems to tell apart; None for the built-in ones.
+        state: What is remembered between calls; None for one of its own.
+
+    """
+
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport | None = None,
+        policy: Policy | None = None,
+        *,
+        contract: Contract | None = None,
+        state: State | None = None,
+    ) -> None:
+        given: Any = inner
+        if not isinstance(given, httpx.AsyncBaseTransport | None):
+            raise TypeError(f"inner must be an async transport or None, got {given!r}")
+        self._inner = httpx.AsyncHTTPTransport() if inner is None else inner
+        self._settings = Settings(policy, contract, state)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request` as often as the policy allows; return the last answer."""
+        hop = Hop(Call(self._settings, request, streamed=True), request)
+        return await acarry_out(hop, self._send_once)
+
+    async def _send_once(self, request: httpx.Request) -> httpx.Response:
+        response = await self._inner.handle_async_request(request)
+        response.request = request
+        return response
+
+    async def aclose(self) -> None:
+        """Close the inner transport."""
+        await self._inner.aclose()
+
+
+class ResilientTransport(httpx.BaseTransport):
+    """Send through `inner` under a policy; for clients that are not ours.
+
+    See `AsyncResilientTransport`. A foreign `inner` is bounded between the chunks of a
+    body only; httpx's own is bounded in every read and write.
+    """
+
+    def __init__(
+        self,
+        inner: httpx.BaseTransport | None = None,
+        policy: Policy | None = None,
+        *,
+        contract: Contract | None = None,
+        state: State | None = None,
+    ) -> None:
+        given: Any = inner
+        if not isinstance(given, httpx.BaseTransport | None):
+            raise TypeError(f"inner must be a sync transport or None, got {given!r}")
+        self._inner = httpx.HTTPTransport() if inner is None else inner
+        self._settings = Settings(policy, contract, state)
+        bind(self._inner)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request` as often as the policy allows; return the last answer."""
+        hop = Hop(Call(self._settings, request, streamed=True), request)
+        return carry_out(hop, self._send_once)
+
+    def _send_once(self, request: httpx.Request) -> httpx.Response:
+        response = self._inner.handle_request(request)
+        response.request = request
+        return response
+
+    def close(self) -> None:
+        """Close the inner transport."""
+        self._inner.close()

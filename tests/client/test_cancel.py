@@ -1,0 +1,133 @@
+"""Nothing is lost when a call is cancelled, wherever it stands."""
+
+from collections.abc import AsyncIterator
+
+import anyio
+import httpx
+import pytest
+
+from resilient_http import AsyncClient, BreakerConfig, Policy, RetryConfig, State
+from resilient_http._core.breaker import Permit
+
+
+class Gate(httpx.AsyncByteStream):
+    """A body that comes when it is let, and remembers being closed."""
+
+    def __init__(self) -> None:
+        self.reached = anyio.Event()
+        self.let = anyio.Event()
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"first"
+        self.reached.set()
+        await self.let.wait()
+        yield b"last"
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Slow(httpx.AsyncBaseTransport):
+    """Answers in three stages, each of which can be waited at for ever."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.body = Gate()
+        self.reached = self.body.reached
+        self.sends = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.sends += 1
+        if self.stage == "head":
+            self.reached.set()
+            await self.body.let.wait()
+        if self.stage == "wait":
+            self.reached.set()
+            return httpx.Response(503, stream=self.body)
+        return httpx.Response(200, stream=self.body)
+
+
+PATIENT = Policy(retry=RetryConfig(base_delay=60, max_delay=60, max_attempts=5))
+
+
+class Slowest:
+    """Draws the longest wait, so that there is one to be cancelled in."""
+
+
+def permits_out(client: AsyncClient) -> int:
+    found = client.snapshot()["origins"]["http://a:80"]["breaker"]["in_flight"]
+    assert isinstance(found, int)
+    return found
+
+
+@pytest.mark.case("C7", "C8", "C9")
+@pytest.mark.parametrize("stage", ["head", "body", "wait"])
+async def test_a_cancelled_call_gives_everything_back(stage: str) -> None:
+    transport = Slow(stage)
+    if stage == "wait":
+        transport.body.let.set()
+    async with AsyncClient(transport=transport, policy=PATIENT) as client:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.get, "http://a/")
+            await transport.reached.wait()
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+        assert permits_out(client) == 0
+        assert transport.sends == 1
+        assert transport.body.closed or stage == "head"
+        breaker = client.snapshot()["origins"]["http://a:80"]["breaker"]
+        assert breaker["failures"] == (stage == "wait")
+
+
+@pytest.mark.case("C8", "C11")
+async def test_a_cancelled_probe_leaves_its_place_to_the_next_call() -> None:
+    config = BreakerConfig(failure_threshold=1, recovery_timeout=0, ramp=None)
+    state = State()
+    breaker = state.breaker("http://a:80", config)
+    permit = breaker.admit(0)
+    assert isinstance(permit, Permit)
+    breaker.settle(permit, failed=True, now=0)
+    breaker.conclude(permit, failed=True, now=0)
+    transport = Slow("head")
+    policy = Policy(breaker=config, retry=None)
+    async with AsyncClient(transport=transport, policy=policy, state=state) as client:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.get, "http://a/")
+            await transport.reached.wait()
+            assert breaker.state == "half_open"
+            tasks.cancel_scope.cancel()
+        assert breaker.state == "half_open"
+        assert permits_out(client) == 0
+        transport.body.let.set()
+        assert (await client.get("http://a/")).status_code == 200
+
+
+async def test_a_streamed_body_gives_its_permit_back_when_closed() -> None:
+    transport = Slow("body")
+    async with AsyncClient(transport=transport) as client:
+        async with client.stream("GET", "http://a/"):
+            assert permits_out(client) == 1
+        assert permits_out(client) == 0
+        assert transport.body.closed
+
+
+@pytest.mark.case("C4")
+async def test_a_hook_that_raises_leaves_nothing_open() -> None:
+    async def hook(response: httpx.Response) -> None:
+        raise ValueError("not to my taste")
+
+    transport = Slow("body")
+    transport.body.let.set()
+    hooks = {"response": [hook]}
+    async with AsyncClient(transport=transport, event_hooks=hooks) as client:
+        with pytest.raises(ValueError, match="taste"):
+            await client.get("http://a/")
+        assert transport.body.closed
+        assert permits_out(client) == 0
+        transport.body.closed = False
+        with pytest.raises(ValueError, match="taste"):
+            async with client.stream("GET", "http://a/"):
+                raise AssertionError
+        assert transport.body.closed
+        assert permits_out(client) == 0
