@@ -9,6 +9,8 @@ PIECE: Final = 64 * 1024
 """Bytes handed on at a time, so that a body of one piece is seen to move, too."""
 
 Moved = Callable[[int], None]
+Colour = type[httpx.AsyncByteStream] | type[httpx.SyncByteStream]
+"""Which bodies a client can send."""
 
 
 class Upload(httpx.AsyncByteStream, httpx.SyncByteStream):
@@ -57,9 +59,14 @@ class Upload(httpx.AsyncByteStream, httpx.SyncByteStream):
         await self.stream.aclose()  # type: ignore[union-attr]
 
 
-def upload_of(request: httpx.Request) -> Upload | None:
-    """Return the body of `request` to be watched; None where one write will do."""
+def upload_of(request: httpx.Request, colour: Colour) -> Upload | None:
+    """Return the body of `request` to be watched; None where one write will do.
+
+    A body of the wrong colour is left for httpx to refuse.
+    """
     stream = request.stream
+    if not isinstance(stream, colour):
+        return None
     small = isinstance(stream, httpx.ByteStream) and len(stream._stream) <= PIECE  # noqa: SLF001 - it has no length
     return None if small else Upload(stream)
 

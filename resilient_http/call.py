@@ -31,14 +31,15 @@ from resilient_http._core.hop import (
 )
 from resilient_http._core.limits import Limits
 from resilient_http._core.verdict import Answer, Outcome, Request, judge
-from resilient_http.bodies import Upload, upload_of
+from resilient_http.bodies import Colour, Upload, upload_of
 from resilient_http.context import request_id
 from resilient_http.policy import IDEMPOTENT, Policy
 from resilient_http.problems import Contract
-from resilient_http.problems.contract import is_typed, origin_of
+from resilient_http.problems.contract import is_typed
 from resilient_http.response import Response, adopt, carries_problem
 from resilient_http.state import State
 
+_PORTS: Final = {"http": 80, "https": 443}
 TICK: Final = 1e-3
 """Seconds within which two readings of the clock are one moment."""
 
@@ -64,7 +65,7 @@ class Settings:
         # Without a contract nobody said that the other end is ours: nothing is added.
         self.ours = frozenset() if contract is None else contract.origins
         if contract is not None and base_url is not None and base_url.host:
-            self.ours |= {origin_of(str(base_url))}
+            self.ours |= {_origin(base_url)}
 
 
 class Call:
@@ -144,7 +145,7 @@ class Hop:
     As a context manager it gives back every permit, however it is left.
     """
 
-    def __init__(self, call: Call, request: httpx.Request) -> None:
+    def __init__(self, call: Call, request: httpx.Request, colour: Colour) -> None:
         self.call = call
         self.rearm: Callable[[], None] = _nothing
         """Called when a limit has moved, by whoever keeps the timer."""
@@ -162,8 +163,8 @@ class Hop:
         self._last_error: Exception | None = None
         self._ending: Ending | None = None
         self._state = call.settings.state
-        self._origin = origin_of(str(request.url))
-        self._upload = upload_of(request)
+        self._origin = _origin(request.url)
+        self._upload = upload_of(request, colour)
         self._sent_at = 0.0
         self._announce()
 
@@ -335,6 +336,12 @@ class Hop:
         if known is not None and "X-Request-ID" not in headers:
             headers["X-Request-ID"] = known
             self.call.announced = True
+
+
+def _origin(url: httpx.URL) -> str:
+    """Return what calls to `url` have in common, whatever its scheme."""
+    port = _PORTS.get(url.scheme) if url.port is None else url.port
+    return f"{url.scheme}://{url.host}" + ("" if port is None else f":{port}")
 
 
 def _answer(response: Response) -> Answer:

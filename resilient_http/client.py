@@ -64,7 +64,7 @@ class AsyncClient(httpx.AsyncClient):
         raise call.too_late(request)
 
     async def _send_single_request(self, request: httpx.Request) -> httpx.Response:
-        hop = Hop(current(), request)
+        hop = Hop(current(), request, httpx.AsyncByteStream)
         return await acarry_out(hop, super()._send_single_request)
 
     def snapshot(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Client(httpx.Client):
             return super().send(request, stream=stream, **options)
 
     def _send_single_request(self, request: httpx.Request) -> httpx.Response:
-        hop = Hop(current(), request)
+        hop = Hop(current(), request, httpx.SyncByteStream)
         return carry_out(hop, super()._send_single_request)
 
     def snapshot(self) -> dict[str, Any]:

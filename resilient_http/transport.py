@@ -258,7 +258,8 @@ class AsyncResilientTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` as often as the policy allows; return the last answer."""
-        hop = Hop(Call(self._settings, request, streamed=True), request)
+        call = Call(self._settings, request, streamed=True)
+        hop = Hop(call, request, httpx.AsyncByteStream)
         return await acarry_out(hop, self._send_once)
 
     async def _send_once(self, request: httpx.Request) -> httpx.Response:
@@ -295,7 +296,8 @@ class ResilientTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` as often as the policy allows; return the last answer."""
-        hop = Hop(Call(self._settings, request, streamed=True), request)
+        call = Call(self._settings, request, streamed=True)
+        hop = Hop(call, request, httpx.SyncByteStream)
         return carry_out(hop, self._send_once)
 
     def _send_once(self, request: httpx.Request) -> httpx.Response:

@@ -10,7 +10,6 @@ client raises the same class again::
 This module knows neither httpx nor ASGI: each end imports it without the other.
 """
 
-from resilient_http._core.jsonable import encode
 from resilient_http.problems.builtin import (
     BadGatewayException,
     BadRequestException,
@@ -34,6 +33,7 @@ from resilient_http.problems.builtin import (
 )
 from resilient_http.problems.contract import Contract, for_status, with_status
 from resilient_http.problems.exception import AppException
+from resilient_http.problems.jsonable import encode
 from resilient_http.problems.models import (
     ABOUT_BLANK,
     MEDIA_TYPE,

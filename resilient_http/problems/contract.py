@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from resilient_http._core import retry_after
-from resilient_http._core.members import STANDARD
 from resilient_http.problems import builtin
 from resilient_http.problems.exception import (
     AppException,
@@ -17,6 +16,7 @@ from resilient_http.problems.exception import (
     members_of,
     values_of,
 )
+from resilient_http.problems.members import STANDARD
 from resilient_http.problems.models import ABOUT_BLANK, MEDIA_TYPE
 
 MAX_DOCUMENT: Final = 64 * 1024
@@ -169,6 +169,7 @@ class Contract:
         known = self.class_of(uri, url)
         cls = _BY_STATUS.get(status, AppException) if known is None else known
         error = cls.__new__(cls)
+        vars(error)["_uri"] = uri
         if known is None:
             vars(error)["type"] = uri
         _fill(error, found)
@@ -220,6 +221,12 @@ def with_status(error: _Problem, status: int, *, title: object = None) -> _Probl
     elif type(error) is AppException:
         said["title"] = _phrase(status)
     return error
+
+
+def wire_type(error: AppException) -> str:
+    """Return the type of a received problem as it stood on the wire."""
+    uri = vars(error).get("_uri", error.type)
+    return str(uri)
 
 
 def is_typed(error: AppException) -> bool:

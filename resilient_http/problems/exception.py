@@ -16,7 +16,7 @@ from typing import (
 
 from pydantic import Field
 
-from resilient_http._core.members import Member, declared
+from resilient_http.problems.members import Member, declared
 from resilient_http.problems.models import ABOUT_BLANK
 
 if TYPE_CHECKING:

@@ -1,0 +1,87 @@
+"""What plain httpx does, a resilient client does, too."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.client.world import Colour, World
+
+
+async def test_a_scheme_of_ones_own_may_be_mounted(colour: Colour) -> None:
+    world = World(200)
+    mounts = {"custom://": world.transport}
+    async with world.caller(colour, mounts=mounts) as caller:
+        assert (await caller.get("custom://thing/")).status_code == 200
+        known = caller.client.snapshot()  # type: ignore[union-attr]  # ours
+    assert set(known["origins"]) == {"custom://thing"}
+
+
+@pytest.mark.case("C21")
+@pytest.mark.parametrize("url", ["nowhere://a/", "//a/", "http://"])
+async def test_a_url_that_leads_nowhere_is_the_callers_fault(
+    colour: Colour, url: str
+) -> None:
+    async with World(200).caller(colour, transport=None) as caller:
+        for _ in range(20):
+            with pytest.raises(httpx.UnsupportedProtocol):
+                await caller.get(url)
+        origins = caller.client.snapshot()["origins"]  # type: ignore[union-attr]  # ours
+    assert {known["breaker"]["state"] for known in origins.values()} == {"closed"}
+
+
+async def test_a_body_of_the_wrong_colour_is_refused_as_httpx_does(
+    colour: Colour,
+) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    content: Any = [b"x"] if colour == "async" else parts()
+    async with World(200).caller(colour) as caller:
+        with pytest.raises(RuntimeError, match="Attempted to send an"):
+            await caller.request("POST", "http://a/", content=content)
+
+
+async def test_a_closed_client_says_so(colour: Colour) -> None:
+    async with World(200).caller(colour) as caller:
+        pass
+    with pytest.raises(RuntimeError, match="closed"):
+        await caller.get()
+
+
+async def test_too_many_redirects_are_httpxs_error(colour: Colour) -> None:
+    round_and_round = httpx.Response(302, headers={"location": "http://a/"})
+    world = World(round_and_round)
+    options = {"follow_redirects": True, "max_redirects": 3}
+    async with world.caller(colour, **options) as caller:
+        with pytest.raises(httpx.TooManyRedirects):
+            await caller.get()
+    assert world.sends == 4
+
+
+async def test_authentication_runs_once_for_a_hop(colour: Colour) -> None:
+    class Counting(httpx.Auth):
+        flows = 0
+
+        def auth_flow(self, request: httpx.Request) -> Any:
+            self.flows += 1
+            request.headers["Authorization"] = f"Token {self.flows}"
+            yield request
+
+    auth = Counting()
+    world = World(503, 503, 200)
+    async with world.caller(colour, auth=auth) as caller:
+        await caller.get()
+    assert auth.flows == 1
+    sent = [request.headers["Authorization"] for request in world.requests]
+    assert sent == ["Token 1"] * 3
+
+
+async def test_without_a_contract_no_header_is_added(colour: Colour) -> None:
+    world = World(200)
+    async with world.caller(colour) as caller:
+        await caller.get()
+        plain = httpx.Client().build_request("GET", "http://a/")
+    ours = dict(world.requests[0].headers)
+    assert ours == dict(plain.headers)

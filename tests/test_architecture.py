@@ -1,0 +1,92 @@
+"""The arrows between modules, as CONTRIBUTING.md describes them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "resilient_http/_core": {"resilient_http._core", "resilient_http.policy"},
+    "resilient_http/policy.py": set[str](),
+    "resilient_http/context.py": set[str](),
+    "resilient_http/problems": {"resilient_http.problems", "resilient_http._core"},
+    "resilient_http/patterns": {
+        "resilient_http.patterns",
+        "resilient_http.policy",
+        "resilient_http.problems",
+        "resilient_http._core",
+    },
+    "resilient_http": {"resilient_http"},
+    "server_kit": {
+        "server_kit",
+        "resilient_http.problems",
+        "resilient_http.context",
+        "resilient_http._core",
+    },
+    "demo": {"demo", "resilient_http", "server_kit"},
+}
+ACTS = {
+    *("time", "asyncio", "anyio", "trio", "threading", "socket", "logging", "random"),
+    *("httpx", "httpcore", "redis", "starlette", "os", "sys", "contextvars"),
+}
+PURE = [
+    "resilient_http/_core",
+    "resilient_http/policy.py",
+    "server_kit/ratelimit/quota.py",
+]
+NO_DRAWERS = {"utils.py", "common", "base.py", "helpers.py", "misc.py"}
+
+
+def modules(place: str) -> list[Path]:
+    path = ROOT / place
+    return [path] if path.suffix else sorted(path.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Return what a module imports, each name with the module it comes from."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides its arrow"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("place", MAY_IMPORT)
+def test_imports_follow_the_arrows(place: str) -> None:
+    allowed = tuple(f"{name}." for name in MAY_IMPORT[place])
+    for path in modules(place):
+        for name in imports(path):
+            if name.startswith(("resilient_http", "server_kit", "demo", "tests")):
+                assert f"{name}.".startswith(allowed), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("place", PURE)
+def test_what_decides_cannot_act(place: str) -> None:
+    for path in modules(place):
+        for name in imports(path):
+            is_random_class = name == "random.Random"
+            assert is_random_class or name.split(".")[0] not in ACTS, f"{path}: {name}"
+
+
+def test_the_error_contract_knows_neither_end() -> None:
+    for path in modules("resilient_http/problems"):
+        for name in imports(path):
+            top = name.split(".")[0]
+            only_for_types = path.name == "exception.py" and name == "httpx"
+            assert only_for_types or top not in {"httpx", "starlette", "anyio"}, path
+
+
+def test_there_is_no_drawer_for_odds_and_ends() -> None:
+    for package in ("resilient_http", "server_kit"):
+        names = {path.name for path in (ROOT / package).rglob("*")}
+        assert not names & NO_DRAWERS
+
+
+def test_a_file_is_read_in_a_sitting() -> None:
+    for package in ("resilient_http", "server_kit", "demo"):
+        for path in modules(package):
+            assert len(path.read_text().splitlines()) <= 400, path

@@ -1,0 +1,74 @@
+"""What the README shows runs, as a reader would run it."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+COMMANDS = re.findall(r"^make (\w+)", README, re.MULTILINE)
+PORT = "8000"
+
+
+def name_of(block: str) -> str:
+    named = re.match(r"# (\w+\.py):", block)
+    return named[1] if named else f"block_{BLOCKS.index(block)}.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Every block in a file, and the server running on a port that is free."""
+    here = tmp_path_factory.mktemp("readme")
+    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", "0"]
+    for block in BLOCKS:
+        (here / name_of(block)).write_text(block)
+    with subprocess.Popen(
+        command, cwd=here, stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            port = wait_for_port(server)
+            for block in BLOCKS:
+                (here / name_of(block)).write_text(block.replace(PORT, port))
+            yield here
+        finally:
+            server.terminate()
+
+
+def wait_for_port(server: "subprocess.Popen[str]") -> str:
+    assert server.stderr is not None
+    for line in server.stderr:
+        found = re.search(r"running on http://127\.0\.0\.1:(\d+)", line)
+        if found:
+            return found[1]
+    raise AssertionError("the server of the README did not start")
+
+
+@pytest.mark.parametrize("name", [name_of(block) for block in BLOCKS])
+def test_every_block_runs(folder: Path, name: str) -> None:
+    command = [sys.executable, "-W", "error", name]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    if name == "caller.py":
+        assert re.fullmatch(r"2 left, says request \S+\n", done.stdout)
+
+
+def test_there_are_blocks_for_both_ends() -> None:
+    assert {"problems.py", "app.py", "caller.py"} <= {name_of(b) for b in BLOCKS}
+
+
+def test_the_commands_exist() -> None:
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert COMMANDS == ["demo", "test"]
+    assert set(COMMANDS) <= set(targets)
+
+
+def test_the_links_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        assert link.startswith("https://") or (ROOT / link).exists(), link

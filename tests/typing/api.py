@@ -1,0 +1,106 @@
+"""The public API as a user's type checker sees it. Only ever checked, never run.
+
+A line that must be refused carries both checkers' comments; each checker complains of a
+comment that it did not need, so a misuse that goes unnoticed is an error as well.
+"""
+
+from typing import Annotated, assert_type
+
+import httpx
+from fastapi import Depends, FastAPI
+
+import server_kit
+from resilient_http import (
+    AppException,
+    AsyncClient,
+    AsyncResilientTransport,
+    Client,
+    Contract,
+    Policy,
+    RetryConfig,
+    State,
+    wrap,
+)
+from resilient_http.patterns import (
+    CircuitBreaker,
+    combine_circuit_breaker_and_retry,
+    with_retry,
+)
+
+
+class OutOfStock(AppException):
+    """The shelf is empty."""
+
+    type = "out-of-stock"
+    title = "Out of stock"
+    status = 409
+    sku: str
+    available: int = 0
+
+
+SHOP = Contract(OutOfStock, type_base="https://shop.example/problems/")
+
+
+def problems() -> None:
+    OutOfStock("Only 2 left", sku="A1", available=2)
+    OutOfStock(sku="A1", headers={"Allow": "GET"}, extra={"aisle": 4}, retry_after=2)
+    OutOfStock("Only 2 left")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    OutOfStock(sku=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    OutOfStock(sku="A1", colour="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    OutOfStock("Only 2 left", "A1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    error = OutOfStock(sku="A1")
+    assert_type(error.sku, str)
+    assert_type(error.status, int)
+    assert_type(error.retry_after, float | None)
+    assert_type(error.response, httpx.Response | None)
+    assert_type(error.received, bool)
+
+
+async def clients() -> None:
+    policy = Policy(deadline=5.0, retry=RetryConfig(max_attempts=2))
+    Policy(deadlines=5.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    async with AsyncClient(
+        base_url="http://shop", policy=policy, contract=SHOP
+    ) as ours:
+        assert_type(ours, AsyncClient)
+        assert_type(await ours.get("/"), httpx.Response)
+        assert_type((await ours.get("/")).raise_for_status(), httpx.Response)
+    with Client(policy=policy, state=State()) as sync:
+        assert_type(sync.get("http://shop/"), httpx.Response)
+    plain: httpx.AsyncClient = AsyncClient()
+    assert_type(wrap(plain), httpx.AsyncClient)
+    assert_type(wrap(httpx.Client()), httpx.Client)
+    httpx.AsyncClient(transport=AsyncResilientTransport(policy=policy))
+
+
+def servers() -> None:
+    app = server_kit.wrap(FastAPI(), contract=SHOP)
+    assert_type(app, FastAPI)
+
+    @app.get("/")
+    async def order(
+        _: Annotated[None, Depends(server_kit.rate_limit(limit=5, window=60))],
+    ) -> None: ...
+
+    server_kit.wrap(FastAPI(), contracts=SHOP)  # type: ignore[call-overload, call-arg, unused-ignore]  # pyright: ignore[reportCallIssue]
+
+
+async def patterns() -> None:
+    breaker = CircuitBreaker("ledger", failure_threshold=3)
+
+    @breaker
+    def book(amount: int) -> str:
+        return str(amount)
+
+    @with_retry(max_attempts=5, base_delay=2.0)
+    async def fetch(path: str) -> bytes:
+        return path.encode()
+
+    @combine_circuit_breaker_and_retry(breaker, RetryConfig(max_attempts=3))
+    async def call() -> int:
+        return 1
+
+    assert_type(book(5), str)
+    assert_type(await fetch("/"), bytes)
+    assert_type(await call(), int)
+    book("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
