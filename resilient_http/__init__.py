@@ -1,6 +1,11 @@
 """Calls between services that survive a bad day: httpx clients that hold."""
 
 from resilient_http.client import AsyncClient, Client, wrap
+from resilient_http.patterns import (
+    CircuitBreaker,
+    combine_circuit_breaker_and_retry,
+    with_retry,
+)
 from resilient_http.policy import BreakerConfig, Policy, RetryConfig
 from resilient_http.problems import (
     AppException,
@@ -19,6 +24,7 @@ __all__ = [
     "AsyncClient",
     "AsyncResilientTransport",
     "BreakerConfig",
+    "CircuitBreaker",
     "CircuitBreakerOpenException",
     "Client",
     "ConcurrencyLimitException",
@@ -30,5 +36,7 @@ __all__ = [
     "ResilientTransport",
     "RetryConfig",
     "State",
+    "combine_circuit_breaker_and_retry",
+    "with_retry",
     "wrap",
 ]

@@ -288,7 +288,7 @@ class Breaker:
         calls, failures, slow = self._window.tally(now)
         if calls < self._config.minimum_calls:
             return None
-        # Divided and not multiplied: 3 of 30 is 0.1, but 0.1 * 30 is more than 3.
+        # Divided and not multiplied: 7 of 25 is 0.28, but 0.28 * 25 is more than 7.
         if failures / calls >= self._config.failure_rate:
             return Cause.FAILURE_RATE
         if slow / calls >= self._config.slow_rate:

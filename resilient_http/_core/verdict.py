@@ -38,6 +38,7 @@ class Reason(StrEnum):
     IDEMPOTENT = "idempotent"
     NOTHING_SENT = "nothing_sent"
     WORK_NOT_STARTED = "work_not_started"
+    PROBLEM_SAYS_SO = "problem_says_so"
     KEY = "idempotency_key"
 
     FINAL = "final"
@@ -160,6 +161,9 @@ def _why_safe(request: Request, ending: Answer | Fault) -> Reason | None:
         return Reason.NOTHING_SENT
     if isinstance(ending, Answer) and ending.work_not_started:
         return Reason.WORK_NOT_STARTED
+    # Unlike "same_key", which is safe only together with one.
+    if isinstance(ending, Answer) and ending.problem_retry == "after_delay":
+        return Reason.PROBLEM_SAYS_SO
     if request.idempotent:
         return Reason.IDEMPOTENT
     return Reason.KEY if request.has_key else None

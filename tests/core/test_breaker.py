@@ -37,10 +37,10 @@ def test_stays_closed_just_below_the_failure_rate() -> None:
     assert state_of(breaker) is BreakerState.CLOSED
 
 
-def test_three_in_thirty_are_a_tenth() -> None:
-    breaker = breaker_with(replace(CONFIG, failure_rate=0.1, minimum_calls=30))
-    for number in range(30):
-        send(breaker, 0, failed=number < 3)
+def test_seven_in_twenty_five_are_28_percent() -> None:
+    breaker = breaker_with(replace(CONFIG, failure_rate=0.28, minimum_calls=25))
+    for number in range(25):
+        send(breaker, 0, failed=number < 7)
     assert state_of(breaker) is BreakerState.OPEN
 
 
@@ -130,6 +130,14 @@ def test_on_a_busy_dependency_a_row_of_failed_calls_is_the_rates_business() -> N
     assert state_of(breaker) is BreakerState.CLOSED
 
 
+def test_a_dependency_is_busy_at_the_minimum_of_sends() -> None:
+    breaker = breaker_with(replace(CONFIG, failure_rate=1))
+    send(breaker, 0, failed=False)
+    for _ in range(3):
+        call(breaker, 0, failed=True)
+    assert state_of(breaker) is BreakerState.CLOSED
+
+
 def test_a_call_from_an_older_era_is_no_part_of_the_row() -> None:
     breaker = breaker_with()
     old = [permit(breaker, 0) for _ in range(3)]
@@ -155,6 +163,7 @@ def test_opens_at_the_slow_rate() -> None:
     breaker = breaker_with(replace(CONFIG, slow_call=2, slow_rate=0.5))
     for took in (2.5, 2, 2.5):
         send(breaker, 0, failed=False, took=took)
+    assert breaker.snapshot(0).slow == 2  # 2 is not longer than 2
     assert state_of(breaker) is BreakerState.CLOSED
     send(breaker, 0, failed=False, took=1)
     assert state_of(breaker) is BreakerState.OPEN

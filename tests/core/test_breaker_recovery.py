@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from resilient_http._core.breaker import (
     Breaker,
@@ -14,6 +16,7 @@ from resilient_http.policy import BreakerConfig
 from tests.core.breakers import (
     CONFIG,
     breaker_with,
+    call,
     closed_again_at,
     opened_at,
     permit,
@@ -93,16 +96,40 @@ def test_what_was_asked_before_a_success_is_forgotten() -> None:
     assert breaker.retry_after(0) == 30
 
 
-def test_who_waits_as_told_is_let_through() -> None:
-    breaker = breaker_with(spread=0.2, seed=3)
-    for _ in range(4):
-        send(breaker, 0.1, failed=True)
-    now = 0.2
-    while isinstance(refusal := breaker.admit(now), Refusal):
-        left = refusal.retry_after
-        now += left / 3 if left > 1 else left
-    assert now < 37
-    assert breaker.retry_after(now) == 0
+@pytest.mark.property
+@given(
+    opened=st.floats(0, 1e6),
+    asked_after=st.floats(0, 1e3),
+    length=st.floats(0.001, 1e3),
+)
+@example(opened=0.4, asked_after=0.9, length=3)  # 1.3 + (3.4 - 1.3) is less than 3.4
+def test_who_waits_as_told_is_let_through(
+    opened: float, asked_after: float, length: float
+) -> None:
+    config = replace(CONFIG, recovery_timeout=length)
+    breaker = opened_at(opened, config)
+    now = opened + asked_after
+    refusal = breaker.admit(now)
+    if isinstance(refusal, Refusal):
+        permit(breaker, now + refusal.retry_after)
+
+
+def test_an_outage_may_last_for_ever() -> None:
+    breaker, now = opened_at(0), 0.0
+    for _ in range(1_100):
+        now += breaker.retry_after(now)
+        send(breaker, now, failed=True)
+    assert breaker.retry_after(now) == pytest.approx(100)
+
+
+def test_closing_starts_with_an_empty_window_and_no_row() -> None:
+    breaker = breaker_with(replace(CONFIG, recovery_timeout=1))
+    for _ in range(3):
+        call(breaker, 0, failed=True)
+    breaker.abandon(permit(breaker, 1), 1, answered=True)
+    call(breaker, 1, failed=True)
+    view = breaker.snapshot(1)
+    assert (view.state, view.calls, view.failed_in_row) == (BreakerState.CLOSED, 1, 1)
 
 
 def test_an_open_breaker_is_open_until_a_call_asks() -> None:
@@ -267,6 +294,7 @@ def in_flight_at(breaker: Breaker, now: float) -> int:
 
 def test_after_closing_calls_in_flight_double_with_each_tenth_of_the_ramp() -> None:
     breaker = closed_again_at(100, replace(CONFIG, ramp=20))
+    assert in_flight_at(breaker, 101.9) == 1  # and not yet more
     bounds = [in_flight_at(breaker, 100 + 2 * tenth) for tenth in range(11)]
     assert bounds == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 5_000]
 

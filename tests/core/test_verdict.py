@@ -159,12 +159,19 @@ def test_never_beats_even_work_not_started() -> None:
     assert may_repeat(GET, never, RETRY) == no(Reason.PROBLEM_SAYS_NEVER)
 
 
-@pytest.mark.parametrize("retry", ["same_key", "after_delay"])
-def test_a_type_that_may_be_repeated_beats_the_status_table(retry: str) -> None:
-    conflict = says(retry, 409)
+def test_a_type_that_is_safe_with_its_key_beats_the_status_table() -> None:
+    conflict = says("same_key", 409)
     assert may_repeat(GET, conflict, RETRY) == yes(Reason.IDEMPOTENT)
     assert may_repeat(POST_WITH_KEY, conflict, RETRY) == yes(Reason.KEY)
     assert may_repeat(POST, conflict, RETRY) == no(Reason.NOT_IDEMPOTENT)
+
+
+@pytest.mark.parametrize("request_", [GET, POST, POST_WITH_KEY])
+def test_a_type_that_is_safe_after_a_wait_is_so_for_any_method(
+    request_: Request,
+) -> None:
+    conflict = says("after_delay", 409)
+    assert may_repeat(request_, conflict, RETRY) == yes(Reason.PROBLEM_SAYS_SO)
 
 
 @pytest.mark.parametrize("request_", [POST, POST_WITH_KEY, GET])

@@ -1,0 +1,105 @@
+"""Whose quota a request counts against."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+from starlette.requests import Request
+
+from server_kit.asgi import Scope, local_path
+
+NO_ADDRESS: Final = "local"
+"""The client of a Unix socket, which has none."""
+
+_IPV6_SITE: Final = 64  # what a subscriber is given: RFC 6177, section 2
+
+
+def client_key(scope: Scope) -> str:
+    """Return the key of the other end of the socket: its address, or an IPv6 /64.
+
+    `X-Forwarded-For` and its like are not read, as anybody can send them. Behind a
+    proxy let the server set the address (uvicorn: `--forwarded-allow-ips`).
+    """
+    peer = scope.get("client")
+    return f"client:{NO_ADDRESS if peer is None else _site(str(peer[0]))}"
+
+
+def user_key(request: Request) -> str:
+    """Return the key of the user, or the client's where nobody is known to be one.
+
+    The user is `request.state.user`, else `request.scope["user"]` (as Starlette's
+    `AuthenticationMiddleware` sets it) if authenticated; known by `id`, as an attribute
+    or an item, else by Starlette's `display_name`; or itself a string or an integer.
+    Whatever sets it must run before the rate limit: a middleware, or an earlier
+    dependency.
+    """
+    for user in (getattr(request.state, "user", None), request.scope.get("user")):
+        identity = _identity(user)
+        if identity is not None:
+            return f"user:{identity}"
+    return client_key(request.scope)
+
+
+def api_key_key(request: Request) -> str:
+    """Return the key of the `X-API-Key` header, or the client's where there is none.
+
+    A digest of it, so that a store never holds a credential. Whether the key is a valid
+    one is not known here: who makes up keys needs to be stopped by a limit on clients.
+    """
+    given = request.headers.get("x-api-key")
+    if not given:
+        return client_key(request.scope)
+    return f"api-key:{sha256(given.encode('latin-1')).hexdigest()}"
+
+
+def endpoint_key(scope: Scope) -> str:
+    """Return the key of the endpoint: its methods and its route's path template.
+
+    /items/1 and /items/2 are the same endpoint. Where the framework does not tell the
+    route, it is the method and the path of the request.
+    """
+    route = scope.get("route")
+    template = getattr(_included(scope, route), "path", None)
+    if template is None:
+        return f"{scope['method']} {local_path(scope)}"
+    methods = ",".join(sorted(getattr(route, "methods", None) or ()))
+    # The root path holds what apps are mounted at.
+    return f"{methods} {scope.get('root_path', '')}{template}"
+
+
+def _included(scope: Scope, route: object) -> object:
+    # FastAPI 0.165 shares a route among the routers that include it, and puts the one
+    # with the full path here; the route of earlier ones has the full path itself.
+    fastapi = scope.get("fastapi")
+    context = (
+        fastapi.get("effective_route_context") if isinstance(fastapi, dict) else None
+    )
+    is_this = context is not None and getattr(context, "original_route", None) is route
+    return context if is_this else route
+
+
+def _site(host: str) -> str:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host  # a name, as test clients have
+    if not isinstance(address, IPv6Address):
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((int(address), _IPV6_SITE), strict=False))
+
+
+def _identity(user: object) -> str | None:
+    found = user if isinstance(user, str | int) else _id_of(user)
+    return None if found is None else str(found)
+
+
+def _id_of(user: object) -> object:
+    if isinstance(user, Mapping):
+        return user.get("id")
+    if not getattr(user, "is_authenticated", True):
+        return None
+    found = getattr(user, "id", None)
+    return getattr(user, "display_name", None) if found is None else found
