@@ -127,8 +127,6 @@ class _Rejoined(httpx.AsyncByteStream, httpx.SyncByteStream):
         self._whole.close()
 
     async def aclose(self) -> None:
-        if hasattr(self._rest, "aclose"):
-            await self._rest.aclose()
         await self._whole.aclose()
 
 

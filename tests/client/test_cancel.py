@@ -51,10 +51,6 @@ class Slow(httpx.AsyncBaseTransport):
 PATIENT = Policy(retry=RetryConfig(base_delay=60, max_delay=60, max_attempts=5))
 
 
-class Slowest:
-    """Draws the longest wait, so that there is one to be cancelled in."""
-
-
 def permits_out(client: AsyncClient) -> int:
     found = client.snapshot()["origins"]["http://a:80"]["breaker"]["in_flight"]
     assert isinstance(found, int)

@@ -2,11 +2,12 @@
 
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 import trio
@@ -200,6 +201,24 @@ def test_the_defaults_do_not_hold_for_a_streamed_body(read: Read) -> None:
 def test_a_chosen_deadline_holds_for_a_streamed_body(read: Read) -> None:
     with pytest.raises(DeadlineExceededException):
         read(CHOSEN, b"x", 20, 10, True)
+
+
+async def test_a_deadline_holds_for_what_is_neither_send_nor_wait() -> None:
+    class Hanging(httpx.Auth):
+        async def async_auth_flow(
+            self, request: httpx.Request
+        ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+            await anyio.sleep(60)
+            yield request
+
+    world = World(200)
+    client = AsyncClient(transport=world.transport, auth=Hanging())
+    async with client:
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceededException):
+            await client.get("http://a/", extensions={"deadline": 0.2})
+        assert time.monotonic() - began == pytest.approx(0.25, abs=0.1)
+    assert world.sends == 0
 
 
 @pytest.mark.parametrize(
