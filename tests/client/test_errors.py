@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from resilient_http import BreakerConfig, Policy, RetryConfig
+from resilient_http._core.breaker import Permit
 from resilient_http.problems import (
     MEDIA_TYPE,
     AppException,
@@ -20,7 +21,7 @@ from resilient_http.problems import (
     NotFoundException,
     ServiceUnavailableException,
 )
-from tests.client.world import Colour, Recorded, World
+from tests.client.world import Colour, ManualClock, Recorded, World
 
 
 class OutOfStock(AppException):
@@ -279,6 +280,29 @@ async def test_a_breaker_that_opens_under_way_ends_the_call_as_it_stands(
     with pytest.raises(ServiceUnavailableException) as caught:
         response.raise_for_status()
     assert len(caught.value.attempts) == 2
+
+
+@pytest.mark.case("C20")
+async def test_a_streamed_answer_is_readable_though_its_connection_was_freed(
+    colour: Colour,
+) -> None:
+    """Somebody else's calls open the breaker while this one waits to be sent again."""
+    world = World(503)
+    policy = Policy(breaker=BREAKER)
+    breaker = world.state.breaker("http://a:80", BREAKER)
+
+    class Tripping(ManualClock):
+        def sleep(self, seconds: float) -> None:
+            permit = breaker.admit(self.time)
+            assert isinstance(permit, Permit)
+            breaker.settle(permit, failed=True, now=self.time)
+            breaker.conclude(permit, failed=True, now=self.time)
+
+    world.clock = world.state.clock = Tripping()
+    async with world.caller(colour, policy=policy) as caller:
+        response = await caller.open()
+        assert (response.status_code, world.sends) == (503, 1)
+        assert await caller.read(response) == b"body"
 
 
 def test_a_contract_is_asked_for_by_its_name(colour: Colour) -> None:
