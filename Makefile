@@ -7,7 +7,7 @@ READY := .venv/.ready
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
 	@echo "make test    every test, on asyncio and trio"
-	@echo "make verify  the long tests: more examples for every property"
+	@echo "make verify  the long tests: more examples for every property, and the demo"
 	@echo "make lint    ruff, format and rules"
 	@echo "make types   mypy over everything, pyright over the public API"
 	@echo "make wheel   build the wheel and try it outside the checkout"
@@ -29,6 +29,7 @@ test: $(READY)
 
 verify: $(READY)
 	$(BIN)/python -m pytest --hypothesis-profile=thorough -m property tests
+	$(BIN)/python -m demo
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

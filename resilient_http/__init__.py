@@ -16,6 +16,7 @@ from resilient_http.problems import (
     ProblemDetail,
     RateLimitException,
 )
+from resilient_http.response import Response
 from resilient_http.state import State
 from resilient_http.transport import AsyncResilientTransport, ResilientTransport
 
@@ -34,6 +35,7 @@ __all__ = [
     "ProblemDetail",
     "RateLimitException",
     "ResilientTransport",
+    "Response",
     "RetryConfig",
     "State",
     "combine_circuit_breaker_and_retry",

@@ -72,8 +72,9 @@ def breaker_open(
     origin: str, wait: float, request: httpx.Request
 ) -> CircuitBreakerOpenException:
     """Return the refusal to send, as an `httpx.TransportError` too."""
+    until = f"ask again in {wait:.1f} s" if wait > 0 else "others are trying it"
     problem = CircuitBreakerOpenException(
-        f"{origin} has been failing; ask again in {wait:.1f} s", retry_after=wait
+        f"{origin} has been failing; {until}", retry_after=wait
     )
     return _as(problem, httpx.TransportError, request=request, received=True)
 
@@ -82,7 +83,7 @@ def deadline_exceeded(
     seconds: float, request: httpx.Request, attempts: tuple[Attempt, ...]
 ) -> DeadlineExceededException:
     """Return the end of a call's time, as an `httpx.TimeoutException` too."""
-    problem = DeadlineExceededException(f"not done within {seconds:g} s")
+    problem = DeadlineExceededException(f"not done within {seconds:.3g} s")
     return _as(
         problem,
         httpx.TimeoutException,

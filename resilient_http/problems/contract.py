@@ -1,7 +1,6 @@
 """The problems one API may answer with, as both of its ends know them."""
 
 import json
-import math
 import time
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -142,7 +141,7 @@ class Contract:
         known = {name: value for name, value in said.items() if value is not None}
         known |= _written(error)
         if error.retry_after is not None:
-            known["retry_after"] = math.ceil(error.retry_after)
+            known["retry_after"] = int(retry_after.render(error.retry_after))
         # Ours last: an extra member shadows neither a standard nor a declared one.
         extra = {k: v for k, v in error.extra.items() if k not in known}
         return known | {k: v for k, v in extra.items() if k not in _CARRIED}
