@@ -51,11 +51,7 @@ _DOCS_CONTENT: Final = (
     "connect-src 'self'; worker-src 'self' blob:; object-src 'none'; "
     "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
-_PERMISSIONS: Final = (
-    "geolocation=(), microphone=(), camera=(), accelerometer=(), bluetooth=(), "
-    "display-capture=(), gyroscope=(), hid=(), magnetometer=(), midi=(), payment=(), "
-    "serial=(), usb=()"
-)
+_PERMISSIONS: Final = "geolocation=(), microphone=(), camera=()"
 _DISCLOSING: Final = frozenset(
     {
         *("server", "powered-by", "x-powered-by", "x-server-powered-by"),

@@ -1,0 +1,59 @@
+"""What the kit knows of one request, where everything that serves it can find it."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from resilient_http.problems import Contract
+from server_kit.asgi import Scope
+
+if TYPE_CHECKING:  # it answers through `problems`, which needs this module
+    from server_kit.ratelimit import Decision, RateLimiter
+
+KEY: Final = "server_kit"
+"""Where in the ASGI scope it stands."""
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One request and its response, under one `wrap`.
+
+    Where a wrapped app is mounted in another, each has an exchange of its own; they
+    share the request's id and the decisions about it.
+    """
+
+    contract: Contract
+    """How the app's problems are written."""
+
+    limiter: "RateLimiter | None"
+    """Whom the rate limit dependencies ask; None leaves them to their own."""
+
+    request_id: str
+    """The caller's, if it can be repeated; ours otherwise."""
+
+    path: str
+    """As it was requested: frameworks shorten the one in the scope."""
+
+    debug: bool
+    """Whether a 500 may tell what went wrong."""
+
+    decisions: "list[Decision]" = field(default_factory=list)
+    """What limiters said about the request, for the response's rate limit fields."""
+
+    outer: "Exchange | None" = None
+    """That of the wrapped app around this one."""
+
+    crash: Exception | None = None
+    """What was answered with a 500, and has yet to reach the server."""
+
+    def crashed(self, error: Exception) -> None:
+        """Note a crash, here and in all that is around."""
+        around: Exchange | None = self
+        while around is not None:
+            around.crash = error
+            around = around.outer
+
+
+def exchange_of(scope: Scope) -> Exchange | None:
+    """Return the exchange that `scope` belongs to; None outside a wrapped app."""
+    found = scope.get(KEY)
+    return found if isinstance(found, Exchange) else None

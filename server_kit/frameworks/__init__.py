@@ -1,0 +1,86 @@
+"""Make the frameworks found inside an app hand over the exceptions they catch.
+
+Frameworks answer exceptions themselves, deep inside, so that none reaches the kit. Each
+app found gets our handlers where it had its framework's own; those that a user has
+registered stay. What is changed acts only on requests that come through a kit.
+"""
+
+import inspect
+import sys
+from collections.abc import Iterator
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any, Final
+
+from starlette.applications import Starlette
+
+from server_kit.frameworks import starlette
+
+# What apps and middlewares call that which they wrap, FastAPI's included routers too.
+_LINKS: Final = ("app", "_app", "application", "wrapped", "original_router")
+
+
+def adopt(app: object) -> None:
+    """Adopt every framework's app in `app`: itself, and what it wraps and mounts."""
+    seen: dict[int, object] = {}
+    waiting = [app]
+    while waiting:
+        found = waiting.pop()
+        if id(found) in seen:
+            continue
+        seen[id(found)] = found  # kept, so that no other object takes its id
+        if isinstance(found, Starlette):
+            starlette.adopt(found)
+        elif _is_litestar(found):
+            _adopt_litestar(found)
+        waiting += _inside(found)
+
+
+def _is_litestar(app: object) -> bool:
+    litestar = sys.modules.get("litestar")
+    return litestar is not None and isinstance(app, litestar.Litestar)
+
+
+def _adopt_litestar(app: Any) -> None:
+    from server_kit.frameworks import litestar  # noqa: PLC0415 - it may be missing
+
+    litestar.adopt(app)
+
+
+def _inside(app: object) -> Iterator[object]:
+    """Yield what `app` may hand requests to."""
+    if isinstance(app, MethodType):
+        yield app.__self__
+    elif isinstance(app, partial):
+        yield from (app.func, *app.args, *app.keywords.values())
+    elif isinstance(app, FunctionType):
+        yield from (cell for cell in _cells(app) if callable(cell))
+    else:
+        yield from (_attribute(app, name) for name in _LINKS)
+        routes = _attribute(app, "routes")
+        for route in routes if isinstance(routes, list) else ():
+            yield from _behind(route)
+
+
+def _behind(route: object) -> Iterator[object]:
+    yield _attribute(route, "original_router")
+    target = _attribute(route, "app")
+    if not isinstance(target, FunctionType):  # else an endpoint, and no app
+        yield target
+    handler = _attribute(route, "route_handler")  # Litestar's, of a mounted app
+    yield _attribute(handler, "fn")
+
+
+def _cells(function: FunctionType) -> Iterator[object]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+
+
+def _attribute(app: object, name: str) -> object:
+    # Statically first: an app that makes up attributes on demand would never end.
+    if inspect.getattr_static(app, name, None) is None:
+        return None
+    return getattr(app, name, None)

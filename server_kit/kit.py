@@ -1,0 +1,162 @@
+"""`wrap`: the outermost app, around any other. Pure ASGI.
+
+A request goes one way through it::
+
+    server -> _Kit      -> app    an Exchange in the scope, and the request's id around
+    server <- Responder <- app    headers completed; what nobody has answered, answered
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from resilient_http import context
+from resilient_http.problems import Contract
+from server_kit import request_id
+from server_kit.asgi import ASGIApp, Receive, Scope, Send, headers_of
+from server_kit.exchange import KEY, Exchange, exchange_of
+from server_kit.frameworks import adopt
+from server_kit.problems import BUILT_INS
+from server_kit.ratelimit import RateLimiter
+from server_kit.responder import Responder
+from server_kit.security import DEFAULT, SecurityHeaders
+
+# Any callable to type checkers: frameworks type their scopes and messages each in its
+# own way.
+_App = TypeVar("_App", bound=Callable[..., Any])
+
+
+def wrap(
+    app: _App,
+    *,
+    contract: Contract | None = None,
+    debug: bool = False,
+    security: SecurityHeaders | None = DEFAULT,
+    limiter: RateLimiter | None = None,
+) -> _App:
+    """Return an ASGI app around `app` whose every error leaves as a problem document.
+
+    To be outermost::
+
+        app = server_kit.wrap(FastAPI(), contract=SHOP)
+
+    Attributes are passed on to `app`, both ways, so that `@app.get(...)` goes on
+    working; to type checkers the result is `app` itself.
+
+    FastAPI, Starlette and Litestar apps found in `app`, mounted ones too, get handlers
+    and middlewares of ours when the first event arrives. Those answer what comes
+    through a wrapped app and nothing else. Handlers registered before then are kept,
+    and win over ours.
+
+    A wrapped app may be mounted in another: each answers by its own settings, and the
+    outer one adds what is not there yet.
+
+    Args:
+        app: Any ASGI application.
+        contract: How its problems are written. None: as in the wrapped app around it,
+            or else with the built-in ones alone.
+        debug: Whether a 500 tells what went wrong, traceback included, and
+            Strict-Transport-Security is left out. Not for production.
+        security: Which security headers to add; None adds none.
+        limiter: Whom the rate limit dependencies ask. None: that of the wrapped app
+            around it, or else one in memory.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+
+    """
+    if isinstance(app, type) or not callable(app):
+        raise TypeError(f"app must be an ASGI application, got {app!r}")
+    return cast("_App", _Kit(app, _Settings(contract, debug, security, limiter)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """The arguments of `wrap`."""
+
+    contract: Contract | None
+    debug: bool
+    security: SecurityHeaders | None
+    limiter: RateLimiter | None
+
+    def __post_init__(self) -> None:
+        _check("contract", self.contract, Contract | None)
+        _check("debug", self.debug, bool)
+        _check("security", self.security, SecurityHeaders | None)
+        _check("limiter", self.limiter, RateLimiter | None)
+
+
+def _check(name: str, value: object, kind: Any) -> None:
+    if not isinstance(value, kind):
+        expected = getattr(kind, "__name__", kind)
+        raise TypeError(f"{name} must be {expected}, got {value!r}")
+
+
+class _Kit:
+    """A wrapped app. See `wrap`."""
+
+    __slots__ = ("_app", "_is_adopted", "_settings")
+
+    def __init__(self, app: ASGIApp, settings: _Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._is_adopted = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if not self._is_adopted:
+            adopt(self._app)
+            self._is_adopted = True
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outer = exchange_of(scope)
+        scope[KEY] = exchange = self._exchange(scope, outer)
+        responder = Responder(exchange, self._settings.security, scope, send)
+        token = context.request_id.set(exchange.request_id)
+        try:
+            await responder.serve(self._app, receive)
+        finally:
+            context.request_id.reset(token)
+            if outer is not None:
+                scope[KEY] = outer
+
+    def _exchange(self, scope: Scope, outer: Exchange | None) -> Exchange:
+        given = self._settings
+        if outer is None:
+            return Exchange(
+                contract=BUILT_INS if given.contract is None else given.contract,
+                limiter=given.limiter,
+                request_id=request_id.choose(headers_of(scope)),
+                path=str(scope.get("path", "")),
+                debug=given.debug,
+            )
+        return Exchange(
+            contract=outer.contract if given.contract is None else given.contract,
+            limiter=outer.limiter if given.limiter is None else given.limiter,
+            request_id=outer.request_id,
+            path=outer.path,
+            debug=given.debug,
+            decisions=outer.decisions,
+            outer=outer,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _Kit.__slots__:  # not set yet, while it is being copied
+            raise AttributeError(name)
+        return getattr(self._app, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _Kit.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._app, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._app, name)
+
+    def __repr__(self) -> str:
+        return f"wrap({self._app!r})"

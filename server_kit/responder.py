@@ -1,0 +1,198 @@
+"""What happens to a response on its way from a wrapped app to the server.
+
+Its headers are completed, an error that is little but a status becomes a problem, and
+what the app raised is answered, if there was no answer yet. Everything else passes,
+unchanged and in order.
+"""
+
+import time
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Final
+
+from resilient_http.problems import AppException, for_status, with_status
+from server_kit import request_id
+from server_kit.asgi import (
+    ASGIApp,
+    Message,
+    RawHeaders,
+    Receive,
+    Scope,
+    Send,
+    add_missing,
+    headers_of,
+    local_path,
+    values_of,
+)
+from server_kit.exchange import Exchange
+from server_kit.problems import answer_failure, answer_to, logger
+from server_kit.ratelimit.fields import fields
+from server_kit.ratelimit.limiter import tightest
+from server_kit.security import SecurityHeaders
+
+_OF_THE_BODY: Final = frozenset({b"content-type", b"content-length"})
+# How Starlette and Litestar report that they had a handler for what was raised too
+# late. What was raised is their cause.
+_TOO_LATE: Final = (
+    "Caught handled exception, but response already started.",
+    "Exception caught after response started",
+)
+
+
+class Responder:
+    """The response to one request.
+
+    Args:
+        exchange: What is known of the request.
+        security: Headers to add; None adds none.
+        scope: The request.
+        send: Takes the response.
+
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        security: SecurityHeaders | None,
+        scope: Scope,
+        send: Send,
+    ) -> None:
+        self._exchange = exchange
+        self._security = security
+        self._scope = scope
+        self._path = local_path(scope)  # now: frameworks change it
+        self._send = send
+        self._held: Message | None = None
+        self._started = False
+        self._has_trailers = False
+        self._finished = False
+
+    async def serve(self, app: ASGIApp, receive: Receive) -> None:
+        """Have `app` serve the request; raise what the server must hear of."""
+        try:
+            await app(self._scope, receive, self._take)
+            await self._release()
+        except Exception as error:  # noqa: BLE001 - whatever an app raises is its answer
+            failure = await self._settle(_unmasked(error))
+        else:
+            # A framework, or a middleware that swallows exceptions, has kept it back.
+            failure = self._exchange.crash
+        if failure is not None:
+            raise failure
+
+    async def _settle(self, error: Exception) -> Exception | None:
+        if not self._started:
+            is_crash = await answer_failure(error, self._scope, self._pass)
+            return error if is_crash else None
+        if not self._finished and self._exchange.crash is error:
+            # Answered from inside, in full; a middleware has lost the end of it.
+            await self._pass({"type": "http.response.body", "body": b""})
+        if not self._finished and self._exchange.outer is None:
+            logger.error(
+                "%s failed after its response had begun; the connection is aborted",
+                self._exchange.path,
+                exc_info=error,
+                extra={"request_id": self._exchange.request_id},
+            )
+        return error
+
+    async def _take(self, message: Message) -> None:
+        """Pass one message of the app on, perhaps as something else, perhaps later."""
+        if self._finished and self._exchange.crash is not None:
+            return  # a middleware answers what has been answered
+        if message["type"] == "http.response.start":
+            # A list, as they are read more than once.
+            message = {**message, "headers": headers_of(message)}
+        if self._held is None and may_repeat_status(message):
+            self._held = message
+        elif self._held is not None and repeats_status(self._held, message):
+            await self._convert(message["body"].decode())
+        else:
+            await self._release()
+            await self._pass(message)
+
+    async def _release(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            await self._pass(held)
+
+    async def _convert(self, phrase: str) -> None:
+        """Send a problem in place of the response whose start is held."""
+        held, self._held = self._held or {}, None
+        answer = answer_to(for_status(held["status"], phrase), self._scope)
+        kept = [
+            pair for pair in headers_of(held) if pair[0].lower() not in _OF_THE_BODY
+        ]
+        headers = add_missing(kept, answer.headers)
+        await replace(answer, headers=headers).send(self._scope, self._pass)
+
+    async def _pass(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": self._completed(headers_of(message))}
+            self._started = True
+            self._has_trailers = bool(message.get("trailers"))
+        else:
+            self._finished = self._finished or self._is_last(message)
+        await self._send(message)
+
+    def _completed(self, headers: RawHeaders) -> RawHeaders:
+        known = self._exchange.request_id.encode()
+        headers = add_missing(headers, [(request_id.HEADER, known)])
+        if self._exchange.decisions:
+            said = fields(tightest(self._exchange.decisions), time.time())
+            ours = [(name.lower().encode(), said[name].encode()) for name in said]
+            headers = add_missing(headers, ours)
+        if self._security is None:
+            return headers
+        debug = self._exchange.debug
+        return self._security.apply(headers, path=self._path, debug=debug)
+
+    def _is_last(self, message: Message) -> bool:
+        kind = message["type"]
+        if kind == "http.response.trailers":
+            return not message.get("more_trailers", False)
+        if kind in ("http.response.body", "http.response.zerocopysend"):
+            return not (self._has_trailers or message.get("more_body", False))
+        return kind == "http.response.pathsend" and not self._has_trailers
+
+
+def may_repeat_status(message: Message) -> bool:
+    """Tell whether a response begins that may say no more than its own status."""
+    if message["type"] != "http.response.start" or message.get("trailers"):
+        return False
+    if message["status"] < HTTPStatus.BAD_REQUEST:
+        return False
+    headers = headers_of(message)
+    kinds = values_of(headers, b"content-type")
+    is_plain = all(kind.lower().startswith(b"text/plain") for kind in kinds)
+    if not is_plain or values_of(headers, b"content-encoding"):
+        return False
+    lengths = values_of(headers, b"content-length")
+    known = {b"%d" % len(phrase) for phrase in _phrases(message["status"])}
+    return not lengths or not known.isdisjoint(lengths)
+
+
+def repeats_status(start: Message, message: Message) -> bool:
+    """Tell whether `message` is the whole body, and the phrase of the status."""
+    is_whole = message["type"] == "http.response.body" and not message.get("more_body")
+    return is_whole and message.get("body") in _phrases(start["status"])
+
+
+def _phrases(status: int) -> set[bytes]:
+    """Return a status's registered phrase: as it is now, and as Python knows it."""
+    phrases = {with_status(AppException(), status).title.encode()}
+    if status in HTTPStatus.__members__.values():
+        phrases.add(HTTPStatus(status).phrase.encode())
+    return phrases
+
+
+def _unmasked(error: Exception) -> Exception:
+    while _is_too_late(error) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return error
+
+
+def _is_too_late(error: Exception) -> bool:
+    # Not str(error): it is the user's, and may raise.
+    said = [*error.args, getattr(error, "detail", None)]
+    return any(text in _TOO_LATE for text in said if isinstance(text, str))

@@ -1,0 +1,391 @@
+"""Rate limits over HTTP: what responses say, who is refused, what passes."""
+
+import subprocess
+import sys
+import time
+from typing import Any
+from uuid import uuid4
+
+import http_sf
+import pytest
+from fastapi import Depends, FastAPI
+from httpx import ASGITransport, AsyncClient
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from resilient_http.problems import RateLimitException
+from server_kit import ratelimit, wrap
+from server_kit.asgi import Message, Scope
+from server_kit.problems import app_exception_handler
+from server_kit.ratelimit import (
+    Decision,
+    RateLimiter,
+    RateLimitMiddleware,
+    per_api_key_rate_limit,
+    per_user_rate_limit,
+    rate_limit,
+)
+from server_kit.ratelimit.fields import fields
+
+WINDOW = 60
+STANDING = ("x-ratelimit-limit", "x-ratelimit-remaining", "ratelimit")
+
+
+def still() -> RateLimiter:
+    return RateLimiter(clock=lambda: 0.0)
+
+
+def client(app: Any, address: str = "192.0.2.1", **options: Any) -> AsyncClient:
+    transport = ASGITransport(app, client=(address, 1), **options)
+    return AsyncClient(transport=transport, base_url="http://shop")
+
+
+whole = st.integers(0, 10**18)
+seconds = st.floats(0, 1e18)
+decisions = st.builds(
+    Decision,
+    allowed=st.booleans(),
+    limit=st.integers(1, 10**18),
+    remaining=whole,
+    reset_after=seconds,
+    retry_after=seconds,
+    window=st.floats(0.001, 1e18),
+)
+
+
+def parsed(value: str) -> tuple[str, dict[str, Any]]:
+    ((name, params),) = http_sf.parse(value.encode(), tltype="list")  # type: ignore[misc, str-unpack] # a list of one item with parameters, or the test fails
+    return name, params  # type: ignore[return-value] # as above
+
+
+@pytest.mark.property
+@pytest.mark.case("RL-1", "RL-2", "RL-3", "RL-4", "RL-7", "RL-8", "RL-12", "RL-14")
+@given(decision=decisions, wall=st.floats(0, 4e9))
+def test_any_decision_can_be_written(decision: Decision, wall: float) -> None:
+    said = fields(decision, wall)
+    name, policy = parsed(said["RateLimit-Policy"])
+    assert parsed(said["RateLimit"])[0] == name == "default"
+    left = parsed(said["RateLimit"])[1]
+    assert type(policy["q"]) is type(left["r"]) is type(left["t"]) is int
+    assert policy["w"] >= 1
+    assert left["t"] >= 0
+    assert all(said[f"X-RateLimit-{part}"].isdigit() for part in ("Limit", "Reset"))
+
+
+def test_the_fields_look_as_the_design_shows_them() -> None:
+    decision = Decision(
+        allowed=True,
+        limit=100,
+        remaining=50,
+        reset_after=29.1,
+        retry_after=0.0,
+        window=60.0,
+    )
+    assert fields(decision, wall=1_000.5) == {
+        "X-RateLimit-Limit": "100",
+        "X-RateLimit-Remaining": "50",
+        "X-RateLimit-Reset": "1030",
+        "RateLimit-Policy": '"default";q=100;w=60',
+        "RateLimit": '"default";r=50;t=30',
+    }
+
+
+@pytest.mark.case("RL-17", "RA-1", "RA-2")
+async def test_all_headers_of_a_refusal_ask_for_the_same_wait() -> None:
+    times = [0.0, 50.0, 50.7]
+    limiter = RateLimiter(clock=lambda: times.pop(0))
+    app = RateLimitMiddleware(Starlette(), limiter=limiter, default_limit=2)
+    async with client(app) as http:
+        *_, refused = [await http.get("/") for _ in range(3)]
+    reset = int(refused.headers["x-ratelimit-reset"]) - time.time()
+    assert refused.headers["retry-after"] == "10"  # 9.3 s, rounded up
+    assert refused.headers["ratelimit"] == '"default";r=0;t=10'
+    assert 0 <= reset <= 11
+    assert refused.json()["retry_after"] == 10
+
+
+def counted(**options: Any) -> RateLimitMiddleware:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    options = {"limiter": still(), "default_limit": 2, **options}
+    return RateLimitMiddleware(app, **options)
+
+
+@pytest.mark.case("RL-16")
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_allowed_responses_say_how_the_quota_stands(*, wrapped: bool) -> None:
+    app = wrap(counted()) if wrapped else counted()
+    async with client(app) as http:
+        answers = [await http.get("/") for _ in range(2)]
+    said = [[answer.headers[name] for name in STANDING] for answer in answers]
+    assert said == [
+        ["2", "1", '"default";r=1;t=60'],
+        ["2", "0", '"default";r=0;t=60'],
+    ]
+    assert all(len(a.headers.get_list("ratelimit")) == 1 for a in answers)
+    assert "retry-after" not in answers[0].headers
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_a_refusal_is_a_problem_and_never_reaches_the_app(
+    *, wrapped: bool
+) -> None:
+    app = counted(default_limit=1)
+    async with client(wrap(app) if wrapped else app) as http:
+        await http.get("/")
+        refused = await http.get("/")
+    assert refused.status_code == 429
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.headers["retry-after"] == "60"
+    assert refused.headers["x-ratelimit-remaining"] == "0"
+    assert refused.json()["type"] == "rate-limit-exceeded"
+    assert refused.json()["limit"] == 1
+
+
+async def test_clients_have_quotas_of_their_own() -> None:
+    app = counted(default_limit=1)
+    seen = []
+    for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
+        async with client(app, address) as http:
+            seen.append((await http.get("/")).status_code)
+    assert seen == [200, 429, 200]
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/docs", "/openapi.json"])
+async def test_exempt_paths_are_neither_counted_nor_refused(path: str) -> None:
+    async with client(counted(default_limit=1)) as http:
+        answers = [await http.get(path) for _ in range(3)]
+        counted_one = await http.get("/")
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert "ratelimit" not in answers[0].headers
+    assert counted_one.headers["x-ratelimit-remaining"] == "0"
+
+
+async def test_exempt_paths_can_be_chosen_and_are_relative_to_the_app() -> None:
+    app = counted(default_limit=1, exempt_paths=["/ping"])
+    async with client(app, root_path="/api") as http:
+        seen = [
+            (await http.get(path)).status_code
+            for path in ("/api/ping", "/api/ping", "/api/health", "/api/health")
+        ]
+    assert seen == [200, 200, 200, 429]
+
+
+async def test_a_headers_own_value_is_kept() -> None:
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        headers = {"X-RateLimit-Limit": "7"}
+        await PlainTextResponse("ok", headers=headers)(scope, receive, send)
+
+    async with client(RateLimitMiddleware(app, limiter=still())) as http:
+        answer = await http.get("/")
+    assert answer.headers.get_list("x-ratelimit-limit") == ["7"]
+
+
+@pytest.mark.case("R32")
+async def test_a_start_without_headers_is_given_the_fields() -> None:
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.pathsend", "path": "/tmp/x"})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    limited = RateLimitMiddleware(app, limiter=still())
+    await limited({"type": "http", "path": "/"}, None, send)  # type: ignore[arg-type] # nothing is received
+    assert [name for name, _ in sent[0]["headers"]][-1] == b"ratelimit"
+    assert sent[1] == {"type": "http.response.pathsend", "path": "/tmp/x"}
+
+
+@pytest.mark.case("S33")
+@pytest.mark.parametrize("kind", ["websocket", "lifespan", "something.new"])
+async def test_other_protocols_pass_through_untouched(kind: str) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    async def app(*connection: Any) -> None:
+        seen.append(connection)
+
+    connection: Any = ({"type": kind}, object(), object())
+    await RateLimitMiddleware(app, limiter=still())(*connection)
+    assert seen == [connection]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        ("limiter", None, TypeError),
+        ("default_limit", 0, ValueError),
+        ("default_window", 0, ValueError),
+        ("exempt_paths", "/health", TypeError),
+        ("exempt_paths", ["health"], ValueError),
+        ("exempt_paths", [b"/health"], ValueError),
+    ],
+)
+def test_a_bad_argument_is_named(
+    field: str, value: object, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=field):
+        counted(**{field: value})
+
+
+@pytest.mark.case("S54")
+async def test_an_app_mounted_in_a_wrapped_app_is_counted_once() -> None:
+    limiter = still()
+    inner = wrap(RateLimitMiddleware(Starlette(), limiter=limiter))
+    async with client(wrap(Starlette(routes=[Mount("/in", app=inner)]))) as http:
+        answer = await http.get("/in/x")
+    assert answer.headers.get_list("x-ratelimit-remaining") == ["99"]
+
+
+def one_per_window(**options: Any) -> FastAPI:
+    app = FastAPI()
+    limited = Depends(rate_limit(limit=1, window=WINDOW, **options))
+
+    @app.get("/items/{item}", dependencies=[limited])
+    async def read(item: str) -> str:
+        return item
+
+    return app
+
+
+async def test_a_wrapped_app_uses_the_limiter_it_was_given() -> None:
+    limiter, app = still(), one_per_window()
+    async with client(wrap(app, limiter=limiter)) as http:
+        first, second = await http.get("/items/1"), await http.get("/items/2")
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert first.headers["x-ratelimit-remaining"] == "0"
+    assert second.headers["retry-after"] == "60"
+    assert second.headers.get_list("ratelimit") == ['"default";r=0;t=60']
+    async with client(wrap(app, limiter=still())) as http:
+        assert (await http.get("/items/1")).status_code == 200
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_without_one_it_uses_one_in_this_process(*, wrapped: bool) -> None:
+    me = uuid4().hex
+    app = one_per_window(key_func=lambda _: me)
+    app.add_exception_handler(RateLimitException, app_exception_handler)
+    async with client(wrap(app) if wrapped else app) as http:
+        answers = [await http.get("/items/1") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert answers[1].headers["x-ratelimit-limit"] == "1"
+
+
+async def test_the_tightest_of_several_decisions_is_told() -> None:
+    app = one_per_window()
+    app.add_middleware(RateLimitMiddleware, limiter=still())
+    async with client(wrap(app, limiter=still())) as http:
+        answers = [await http.get("/items/1") for _ in range(2)]
+    for answer in answers:
+        assert answer.headers.get_list("ratelimit-policy") == ['"default";q=1;w=60']
+
+
+async def test_endpoints_do_not_share() -> None:
+    app = FastAPI()
+    limited = Depends(rate_limit(limit=1, window=WINDOW))
+
+    @app.get("/a", dependencies=[limited])
+    @app.get("/b", dependencies=[limited])
+    async def read() -> None: ...
+
+    async with client(wrap(app, limiter=still())) as http:
+        seen = [(await http.get(path)).status_code for path in ("/a", "/b", "/a")]
+    assert seen == [200, 200, 429]
+
+
+async def test_the_key_may_be_found_by_an_async_function() -> None:
+    async def key(request: Request) -> str:
+        return request.headers["x-shop"]
+
+    app = wrap(one_per_window(key_func=key), limiter=still())
+    async with client(app) as http:
+        seen = [
+            (await http.get("/items/1", headers={"x-shop": shop})).status_code
+            for shop in ("a", "a", "b")
+        ]
+    assert seen == [200, 429, 200]
+
+
+async def test_a_key_that_is_no_string_is_an_error_not_a_shared_quota() -> None:
+    app = one_per_window(key_func=lambda _: None)
+    async with client(app) as http:
+        with pytest.raises(TypeError, match="key_func must return a string, got None"):
+            await http.get("/items/1")
+
+
+async def test_the_same_limit_twice_on_one_route_is_charged_once() -> None:
+    app = FastAPI(dependencies=[Depends(rate_limit(limit=1, window=WINDOW))])
+
+    @app.get("/", dependencies=[Depends(rate_limit(limit=1, window=WINDOW))])
+    async def read() -> None: ...
+
+    async with client(wrap(app, limiter=still())) as http:
+        assert (await http.get("/")).status_code == 200
+
+
+async def test_a_dependency_works_in_starlette_too() -> None:
+    limited = rate_limit(limit=1, window=WINDOW)
+
+    async def read(request: Request) -> PlainTextResponse:
+        await limited(request)
+        return PlainTextResponse("ok")
+
+    app = wrap(Starlette(routes=[Route("/", read)]), limiter=still())
+    async with client(app) as http:
+        seen = [(await http.get("/")).status_code for _ in range(2)]
+    assert seen == [200, 429]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        ("limit", 0, ValueError),
+        ("window", -1, ValueError),
+        ("key_func", "user", TypeError),
+    ],
+)
+def test_a_bad_argument_of_a_dependency_is_named(
+    field: str, value: object, error: type[Exception]
+) -> None:
+    options: dict[str, Any] = {"limit": 1, "window": 1, field: value}
+    with pytest.raises(error, match=field):
+        rate_limit(**options)
+
+
+@pytest.mark.parametrize("make", [per_user_rate_limit, per_api_key_rate_limit])
+def test_the_other_dependencies_are_checked_as_well(make: Any) -> None:
+    with pytest.raises(ValueError, match="limit must be at least 1, got 0"):
+        make(limit=0, window=1)
+
+
+def test_fastapi_is_needed_for_the_aliases_alone() -> None:
+    script = (
+        "import sys; sys.modules['fastapi'] = None\n"
+        "from server_kit.ratelimit import *\n"
+        "from server_kit import ratelimit\n"
+        "try: ratelimit.RateLimited\n"
+        "except ModuleNotFoundError: print('only then')\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "only then\n"
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        _ = ratelimit.Nonsense
+
+
+async def test_it_works_as_a_middleware_of_starlette() -> None:
+    limited = Middleware(RateLimitMiddleware, limiter=still(), default_limit=1)
+    async with client(wrap(Starlette(middleware=[limited]))) as http:
+        seen = [(await http.get("/x")).status_code for _ in range(2)]
+    assert seen == [404, 429]
