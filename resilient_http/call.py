@@ -3,13 +3,12 @@
 Nothing here sends, sleeps or awaits: `transport.py` does, and tells.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import httpx
 
@@ -33,39 +32,22 @@ from resilient_http._core.limits import Limits
 from resilient_http._core.verdict import Answer, Outcome, Request, judge
 from resilient_http.bodies import Colour, Upload, upload_of
 from resilient_http.context import request_id
-from resilient_http.policy import IDEMPOTENT, Policy
-from resilient_http.problems import Contract
+from resilient_http.policy import IDEMPOTENT
 from resilient_http.problems.contract import is_typed
 from resilient_http.response import Response, adopt, carries_problem
-from resilient_http.state import State
+from resilient_http.settings import (
+    Settings,
+    deadline_of,
+    is_said_idempotent,
+    key_of,
+    longest_phase_of,
+    policy_of,
+)
 
-_PORTS: Final = {"http": 80, "https": 443}
 TICK: Final = 1e-3
 """Seconds within which two readings of the clock are one moment."""
 
 _current: ContextVar["Call | None"] = ContextVar("current", default=None)
-
-
-class Settings:
-    """What one client or transport was told, and remembers."""
-
-    def __init__(
-        self,
-        policy: Policy | None,
-        contract: Contract | None,
-        state: State | None,
-        base_url: httpx.URL | None = None,
-    ) -> None:
-        _check("policy", policy, Policy)
-        _check("contract", contract, Contract)
-        _check("state", state, State)
-        self.policy = Policy() if policy is None else policy
-        self.state = State() if state is None else state
-        self.contract = Contract() if contract is None else contract
-        # Without a contract nobody said that the other end is ours: nothing is added.
-        self.ours = frozenset() if contract is None else contract.origins
-        if contract is not None and base_url is not None and base_url.host:
-            self.ours |= {_origin(base_url)}
 
 
 class Call:
@@ -83,21 +65,18 @@ class Call:
     def __init__(
         self, settings: Settings, request: httpx.Request, *, streamed: bool
     ) -> None:
-        extensions = request.extensions
-        policy: Policy | None = extensions.get("policy")
-        _check("extensions['policy']", policy, Policy)
+        policy, own = policy_of(request), deadline_of(request)
         self.settings = settings
         self.policy = settings.policy if policy is None else policy
         self.streamed = streamed
         self.attempts: tuple[Attempt, ...] = ()
         self.announced = False
         self.began = settings.state.clock.now()
-        own = _seconds(extensions.get("deadline"))
         self.limits = Limits(
             self.began,
             deadline=self.policy.deadline if own is None else own,
             attempt=self.policy.attempt_timeout,
-            longest_phase=_longest_phase(extensions.get("timeout")),
+            longest_phase=longest_phase_of(request),
         )
 
     def chosen(self) -> float:
@@ -163,7 +142,7 @@ class Hop:
         self._last_error: Exception | None = None
         self._ending: Ending | None = None
         self._state = call.settings.state
-        self._origin = _origin(request.url)
+        self._origin = key_of(request.url)
         self._upload = upload_of(request, colour)
         self._sent_at = 0.0
         self._announce()
@@ -338,12 +317,6 @@ class Hop:
             self.call.announced = True
 
 
-def _origin(url: httpx.URL) -> str:
-    """Return what calls to `url` have in common, whatever its scheme."""
-    port = _PORTS.get(url.scheme) if url.port is None else url.port
-    return f"{url.scheme}://{url.host}" + ("" if port is None else f":{port}")
-
-
 def _answer(response: Response) -> Answer:
     asked = retry_after.parse(
         response.headers.get_list("retry-after"),
@@ -363,35 +336,11 @@ def _answer(response: Response) -> Answer:
 
 
 def _repeatable(request: httpx.Request, upload: Upload | None) -> Request:
-    said = request.extensions.get("idempotent", False)
-    _check("extensions['idempotent']", said, bool)
     return Request(
-        idempotent=said or request.method.upper() in IDEMPOTENT,
+        idempotent=is_said_idempotent(request) or request.method.upper() in IDEMPOTENT,
         has_key="idempotency-key" in request.headers,
         replayable=upload is None or upload.is_replayable,
     )
-
-
-def _check(name: str, value: object, kind: type) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__} or None, got {value!r}")
-
-
-def _seconds(value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"extensions['deadline'] must be seconds, got {value!r}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"extensions['deadline'] must be above 0, got {value!r}")
-    return float(value)
-
-
-def _longest_phase(timeout: Mapping[str, float | None] | None) -> float:
-    if timeout is None:
-        return 0.0
-    phases = timeout.values()
-    return max((math.inf if phase is None else phase for phase in phases), default=0.0)
 
 
 def _nothing() -> None:

@@ -12,9 +12,10 @@ import anyio
 import httpx
 
 from resilient_http._sync_backend import bind
-from resilient_http.call import Call, Hop, Settings, current
+from resilient_http.call import Call, Hop, current
 from resilient_http.policy import Policy
 from resilient_http.problems import Contract
+from resilient_http.settings import Settings
 from resilient_http.state import State
 from resilient_http.transport import acarry_out, carry_out
 

@@ -16,10 +16,11 @@ import httpx
 
 from resilient_http._core.hop import Send
 from resilient_http._sync_backend import bind, bounded
-from resilient_http.call import TICK, Call, Hop, Settings
+from resilient_http.call import TICK, Call, Hop
 from resilient_http.policy import Policy
 from resilient_http.problems import Contract
 from resilient_http.response import Response, adiscard, apeek, discard, peek
+from resilient_http.settings import Settings
 from resilient_http.state import State
 
 

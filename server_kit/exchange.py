@@ -7,7 +7,8 @@ from resilient_http.problems import Contract
 from server_kit.asgi import Scope
 
 if TYPE_CHECKING:  # it answers through `problems`, which needs this module
-    from server_kit.ratelimit import Decision, RateLimiter
+    from server_kit.ratelimit.limiter import RateLimiter
+    from server_kit.ratelimit.quota import Decision
 
 KEY: Final = "server_kit"
 """Where in the ASGI scope it stands."""

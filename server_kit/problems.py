@@ -116,7 +116,7 @@ def answer_of(error: Exception, scope: Scope) -> tuple[Answer, bool]:
     problem = problem_for(error)
     if problem is not None:
         if problem.__cause__ is not None and isinstance(problem, UpstreamException):
-            _log(
+            log(
                 logging.WARNING,
                 f"failed upstream: {_said_by(problem.__cause__)}",
                 scope,
@@ -126,7 +126,7 @@ def answer_of(error: Exception, scope: Scope) -> tuple[Answer, bool]:
     if exchange is not None:
         exchange.crashed(error)
     # Not the traceback: the server logs it. This line ties it to the request's id.
-    _log(logging.ERROR, f"crashed: {type(error).__name__}", scope)
+    log(logging.ERROR, f"crashed: {type(error).__name__}", scope)
     answer = answer_to(crash_of(error, scope), scope)
     if str(scope.get("http_version", "")).startswith("1"):
         # Servers drop the connection when they are told of the crash. A client that is
@@ -140,10 +140,14 @@ def _said_by(error: BaseException) -> str:
     return traceback.format_exception_only(error)[-1].strip()
 
 
-def _log(level: int, what: str, scope: Scope) -> None:
+def log(
+    level: int, what: str, scope: Scope, error: BaseException | None = None
+) -> None:
+    """Log what became of the request of `scope`, with the traceback of `error`."""
     known = _request_id(scope)
     said = (known, scope.get("method"), _instance(scope), what)
-    logger.log(level, "%s %s %s %s", *said, extra={"request_id": known})
+    extra = {"request_id": known}
+    logger.log(level, "%s %s %s %s", *said, exc_info=error, extra=extra)
 
 
 def answer_to(error: AppException, scope: Scope) -> Answer:

@@ -5,6 +5,7 @@ what the app raised is answered, if there was no answer yet. Everything else pas
 unchanged and in order.
 """
 
+import logging
 import time
 from dataclasses import replace
 from http import HTTPStatus
@@ -25,7 +26,7 @@ from server_kit.asgi import (
     values_of,
 )
 from server_kit.exchange import Exchange
-from server_kit.problems import answer_failure, answer_to, logger
+from server_kit.problems import answer_failure, answer_to, log
 from server_kit.ratelimit.fields import fields
 from server_kit.ratelimit.limiter import tightest
 from server_kit.security import SecurityHeaders
@@ -88,12 +89,8 @@ class Responder:
             # Answered from inside, in full; a middleware has lost the end of it.
             await self._pass({"type": "http.response.body", "body": b""})
         if not self._finished and self._exchange.outer is None:
-            logger.error(
-                "%s failed after its response had begun; the connection is aborted",
-                self._exchange.path,
-                exc_info=error,
-                extra={"request_id": self._exchange.request_id},
-            )
+            what = "failed after its response had begun; the connection is aborted"
+            log(logging.ERROR, what, self._scope, error)
         return error
 
     async def _take(self, message: Message) -> None:
