@@ -310,6 +310,7 @@ class Hop:
         if self._origin not in self.call.settings.ours:
             if self.call.announced:  # httpx carries headers over a redirect
                 del headers["X-Request-ID"]
+                self.call.announced = False
             return
         known = request_id.get()
         if known is not None and "X-Request-ID" not in headers:

@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from resilient_http.context import request_id
+from resilient_http.problems import Contract
 from tests.client.world import Colour, World
 
 
@@ -76,6 +78,27 @@ async def test_authentication_runs_once_for_a_hop(colour: Colour) -> None:
     assert auth.flows == 1
     sent = [request.headers["Authorization"] for request in world.requests]
     assert sent == ["Token 1"] * 3
+
+
+async def test_a_request_id_stays_with_the_services_of_the_contract(
+    colour: Colour,
+) -> None:
+    def to(url: str) -> httpx.Response:
+        return httpx.Response(302, headers={"location": url})
+
+    path = ["http://b/", "http://else/", "http://nowhere/", "http://a/home"]
+    world = World(*map(to, path), 200)
+    contract = Contract(origins=["http://b"])
+    options = {"contract": contract, "base_url": "http://a", "follow_redirects": True}
+    token = request_id.set("r-1")
+    try:
+        async with world.caller(colour, **options) as caller:
+            await caller.get("/")
+            await caller.get("/", headers={"X-Request-ID": "mine"})
+    finally:
+        request_id.reset(token)
+    told = [request.headers.get("X-Request-ID") for request in world.requests]
+    assert told == ["r-1", "r-1", None, None, "r-1", "mine"]
 
 
 async def test_without_a_contract_no_header_is_added(colour: Colour) -> None:
