@@ -115,12 +115,9 @@ def answer_of(error: Exception, scope: Scope) -> tuple[Answer, bool]:
     """
     problem = problem_for(error)
     if problem is not None:
-        if problem.__cause__ is not None and isinstance(problem, UpstreamException):
-            log(
-                logging.WARNING,
-                f"failed upstream: {_said_by(problem.__cause__)}",
-                scope,
-            )
+        cause = problem.__cause__ if isinstance(problem, UpstreamException) else None
+        if cause is not None:
+            log(logging.WARNING, f"failed upstream: {_said_by(cause)}", scope)
         return answer_to(problem, scope), False
     exchange = exchange_of(scope)
     if exchange is not None:

@@ -175,12 +175,42 @@ async def test_an_app_that_begins_twice_is_the_servers_to_refuse() -> None:
     assert served.kinds == ["http.response.start"] * 2
 
 
-async def test_a_start_that_cannot_be_sent_is_no_start() -> None:
-    broken = {"type": "http.response.start", "status": 200, "headers": [b"x"]}
-    served = await serve(sending(broken, body(b"never")))
+@pytest.mark.parametrize("header", [b"x", (5, 6)])
+async def test_a_start_that_cannot_be_sent_is_no_start(header: Any) -> None:
+    served = await serve(sending(start(headers=[header]), body(b"never")))
     assert served.kinds == ["http.response.start", "http.response.body"]
     assert served.sent[0]["status"] == 500
-    assert isinstance(served.error, ValueError)
+    assert isinstance(served.error, ValueError | AttributeError)
+
+
+@pytest.mark.case("S36")
+async def test_a_response_is_not_over_before_its_trailers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun = [start(trailers=True), body(b"all")]
+    served = await serve(sending(*begun, then=ValueError(SECRET)))
+    assert served.kinds == ["http.response.start", "http.response.body"]
+    assert "after its response had begun" in caplog.text
+    caplog.clear()
+    ended: Message = {"type": "http.response.trailers", "headers": []}
+    await serve(sending(*begun, ended, then=ValueError(SECRET)))
+    assert caplog.text == ""
+
+
+async def test_a_path_cannot_end_a_line_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await serve(sending(start(), then=ValueError()), "/a\nERROR forged")
+    await serve(sending(then=ValueError()), "/a\nERROR forged")
+    for record in caplog.records:
+        assert "/a%0AERROR%20forged" in record.getMessage()
+        assert "\n" not in record.getMessage()
+
+
+async def test_an_error_that_only_reads_like_a_frameworks_is_itself() -> None:
+    error = RuntimeError("Exception caught after response started")
+    served = await serve(sending(then=error))
+    assert served.error is error
 
 
 PLAIN = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Allow", b"GET")]
