@@ -32,6 +32,13 @@ from server_kit.ratelimit.limiter import tightest
 from server_kit.security import SecurityHeaders
 
 _OF_THE_BODY: Final = frozenset({b"content-type", b"content-length"})
+# What RFC 9110 calls otherwise, and Python before 3.13 does not.
+_FORMER: Final = {
+    413: "Request Entity Too Large",
+    414: "Request-URI Too Long",
+    416: "Requested Range Not Satisfiable",
+    422: "Unprocessable Entity",
+}
 # How Starlette and Litestar report that they had a handler for what was raised too
 # late. What was raised is their cause.
 _TOO_LATE: Final = (
@@ -176,11 +183,9 @@ def repeats_status(start: Message, message: Message) -> bool:
 
 
 def _phrases(status: int) -> set[bytes]:
-    """Return a status's registered phrase: as it is now, and as Python knows it."""
-    phrases = {with_status(AppException(), status).title.encode()}
-    if status in HTTPStatus.__members__.values():
-        phrases.add(HTTPStatus(status).phrase.encode())
-    return phrases
+    """Return a status's registered phrase: as it is now, and as it was."""
+    title = with_status(AppException(), status).title
+    return {title.encode(), _FORMER.get(status, title).encode()}
 
 
 def _unmasked(error: Exception) -> Exception:

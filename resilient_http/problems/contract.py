@@ -52,8 +52,13 @@ _REGISTERED: Final[Mapping[str, type[AppException]]] = {
 }
 """The types of draft-ietf-httpapi-ratelimit-headers, which others answer with."""
 
-# RFC 9110 renamed two of them; Python before 3.13 has the old words.
-_PHRASES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
+# RFC 9110 renamed these; Python before 3.13 has the old words.
+_PHRASES: Final = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 _CARRIED: Final = frozenset({*STANDARD, "request_id", "retry_after"})
 _Problem = TypeVar("_Problem", bound=AppException)
 

@@ -235,7 +235,9 @@ async def test_a_body_that_only_repeats_the_status_becomes_a_problem(
     [
         (413, b"Content Too Large"),
         (413, b"Request Entity Too Large"),
+        (416, b"Requested Range Not Satisfiable"),
         (422, b"Unprocessable Content"),
+        (422, b"Unprocessable Entity"),
         (500, b"Internal Server Error"),
     ],
 )
