@@ -2,11 +2,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test verify lint types format wheel lock clean
+.PHONY: help demo test pythons verify lint types format wheel lock clean
 
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
 	@echo "make test    every test, on asyncio and trio"
+	@echo "make pythons every test on the other Pythons that are installed"
 	@echo "make verify  the long tests: more examples for every property, and the demo"
 	@echo "make lint    ruff, format and rules"
 	@echo "make types   mypy over everything, pyright over the public API"
@@ -26,6 +27,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+pythons: $(READY)
+	bash .ci/pythons
 
 verify: $(READY)
 	$(BIN)/python -m pytest --hypothesis-profile=thorough -m property tests
