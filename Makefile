@@ -6,7 +6,7 @@ READY := .venv/.ready
 
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
-	@echo "make test    every test, on asyncio and trio"
+	@echo "make test    every test, on asyncio and trio, on httpx and httpx2"
 	@echo "make pythons every test on the other Pythons that are installed"
 	@echo "make verify  the long tests: more examples for every property, and the demo"
 	@echo "make lint    ruff, format and rules"
@@ -27,6 +27,7 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+	FAMILY=httpx2 $(BIN)/python -m pytest tests/client tests/test_end_to_end.py
 
 pythons: $(READY)
 	bash .ci/pythons

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
-import httpcore
-import httpx
+from resilient_http.family import Family
 
 _PIECE: Final = 16 * 1024
 """Bytes written under one timeout: a socket applies it to each part it accepts."""
@@ -31,13 +30,13 @@ def bounded(left: Callable[[], float]) -> Iterator[None]:
         _left.reset(token)
 
 
-def bind(transport: httpx.BaseTransport | None) -> None:
+def bind(transport: object, family: Family) -> None:
     """Let the calls through `transport` be bounded. A foreign one is left as it is."""
-    if isinstance(transport, httpx.HTTPTransport):
-        pool = transport._pool  # noqa: SLF001 - httpx has no setting for it
-        backend = pool._network_backend  # noqa: SLF001
+    if isinstance(transport, family.http.HTTPTransport):
+        pool = vars(transport)["_pool"]  # httpx has no setting for it
+        backend = vars(pool)["_network_backend"]
         if not isinstance(backend, _Backend):
-            pool._network_backend = _Backend(backend)  # noqa: SLF001
+            vars(pool)["_network_backend"] = _Backend(backend, family.core)
 
 
 def _clamped(timeout: float | None, error: type[Exception]) -> float | None:
@@ -50,17 +49,20 @@ def _clamped(timeout: float | None, error: type[Exception]) -> float | None:
     return seconds if timeout is None else min(timeout, seconds)
 
 
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
+class _Stream:
+    def __init__(self, inner: Any, core: Any) -> None:
         self._inner = inner
+        self._core = core
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _clamped(timeout, httpcore.ReadTimeout))
+        timeout = _clamped(timeout, self._core.ReadTimeout)
+        data: bytes = self._inner.read(max_bytes, timeout)
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), _PIECE):
             piece = buffer[start : start + _PIECE]
-            self._inner.write(piece, _clamped(timeout, httpcore.WriteTimeout))
+            self._inner.write(piece, _clamped(timeout, self._core.WriteTimeout))
 
     def close(self) -> None:
         self._inner.close()
@@ -70,17 +72,19 @@ class _Stream(httpcore.NetworkStream):
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        timeout = _clamped(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout))
+    ) -> "_Stream":
+        timeout = _clamped(timeout, self._core.ConnectTimeout)
+        inner = self._inner.start_tls(ssl_context, server_hostname, timeout)
+        return _Stream(inner, self._core)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
-class _Backend(httpcore.NetworkBackend):
-    def __init__(self, inner: httpcore.NetworkBackend) -> None:
+class _Backend:
+    def __init__(self, inner: Any, core: Any) -> None:
         self._inner = inner
+        self._core = core
 
     def connect_tcp(
         self,
@@ -88,21 +92,23 @@ class _Backend(httpcore.NetworkBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        timeout = _clamped(timeout, httpcore.ConnectTimeout)
-        return _Stream(
-            self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
+        socket_options: Iterable[Any] | None = None,
+    ) -> "_Stream":
+        timeout = _clamped(timeout, self._core.ConnectTimeout)
+        inner = self._inner.connect_tcp(
+            host, port, timeout, local_address, socket_options
         )
+        return _Stream(inner, self._core)
 
     def connect_unix_socket(
         self,
         path: str,
         timeout: float | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        timeout = _clamped(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.connect_unix_socket(path, timeout, socket_options))
+        socket_options: Iterable[Any] | None = None,
+    ) -> "_Stream":
+        timeout = _clamped(timeout, self._core.ConnectTimeout)
+        inner = self._inner.connect_unix_socket(path, timeout, socket_options)
+        return _Stream(inner, self._core)
 
     def sleep(self, seconds: float) -> None:
         self._inner.sleep(seconds)

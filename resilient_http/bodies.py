@@ -3,27 +3,25 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
-import httpx
+from resilient_http.family import Family
 
 PIECE: Final = 64 * 1024
 """Bytes handed on at a time, so that a body of one piece is seen to move, too."""
 
 Moved = Callable[[int], None]
-Colour = type[httpx.AsyncByteStream] | type[httpx.SyncByteStream]
-"""Which bodies a client can send."""
 
 
-class Upload(httpx.AsyncByteStream, httpx.SyncByteStream):
+class Upload:
     """A request body that tells how it moves, and whether it can be sent again.
 
     Whoever sends it twice asks `rewind` first: an iterator that has been used up would
     go out as an empty body.
     """
 
-    def __init__(self, stream: httpx.AsyncByteStream | httpx.SyncByteStream) -> None:
+    def __init__(self, stream: Any, rewind: Callable[[], object] | None) -> None:
         self.stream = stream
         self._started = False
-        self._rewind = _rewinder(stream)
+        self._rewind = rewind
         self.moved: Moved = _unheard
 
     @property
@@ -38,28 +36,28 @@ class Upload(httpx.AsyncByteStream, httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         self._started = True
-        for chunk in self.stream:  # type: ignore[union-attr]  # sync in a sync client
+        for chunk in self.stream:
             for piece in _pieces(chunk):
                 yield piece
                 self.moved(len(piece))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._started = True
-        async for chunk in self.stream:  # type: ignore[union-attr]  # and the reverse
+        async for chunk in self.stream:
             for piece in _pieces(chunk):
                 yield piece
                 self.moved(len(piece))
 
     def close(self) -> None:
         """Close the body that was wrapped."""
-        self.stream.close()  # type: ignore[union-attr]
+        self.stream.close()
 
     async def aclose(self) -> None:
         """Close the body that was wrapped."""
-        await self.stream.aclose()  # type: ignore[union-attr]
+        await self.stream.aclose()
 
 
-def upload_of(request: httpx.Request, colour: Colour) -> Upload | None:
+def upload_of(request: Any, colour: type, family: Family) -> Upload | None:
     """Return the body of `request` to be watched; None where one write will do.
 
     A body of the wrong colour is left for httpx to refuse.
@@ -67,8 +65,15 @@ def upload_of(request: httpx.Request, colour: Colour) -> Upload | None:
     stream = request.stream
     if not isinstance(stream, colour):
         return None
-    small = isinstance(stream, httpx.ByteStream) and len(stream._stream) <= PIECE  # noqa: SLF001 - it has no length
-    return None if small else Upload(stream)
+    if isinstance(stream, family.http.ByteStream) and len(_bytes_of(stream)) <= PIECE:
+        return None
+    upload: Upload = family.stream(Upload)(stream, _rewinder(stream, family))
+    return upload
+
+
+def _bytes_of(stream: Any) -> bytes:
+    content: bytes = stream._stream  # noqa: SLF001 - it has no length of its own
+    return content
 
 
 def _pieces(chunk: bytes) -> Iterator[bytes]:
@@ -83,9 +88,9 @@ def _unheard(count: int) -> None:
     """Take no notice."""
 
 
-def _rewinder(stream: object) -> Callable[[], object] | None:
+def _rewinder(stream: Any, family: Family) -> Callable[[], object] | None:
     """Return what brings `stream` back to its first byte; None for a one-shot body."""
-    if isinstance(stream, httpx.ByteStream):
+    if isinstance(stream, family.http.ByteStream):
         return _nothing_to_do
     # httpx has no public name for the rest, and they are told apart by what they hold.
     if hasattr(stream, "fields"):

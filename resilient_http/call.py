@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Final, Self
-
-import httpx
+from typing import Any, Final, Self
 
 from resilient_http import errors
 from resilient_http._core import retry_after
@@ -30,7 +28,7 @@ from resilient_http._core.hop import (
 )
 from resilient_http._core.limits import Limits
 from resilient_http._core.verdict import Answer, Outcome, Request, judge
-from resilient_http.bodies import Colour, Upload, upload_of
+from resilient_http.bodies import Upload, upload_of
 from resilient_http.context import request_id
 from resilient_http.policy import IDEMPOTENT
 from resilient_http.problems.contract import is_typed
@@ -62,11 +60,10 @@ class Call:
 
     """
 
-    def __init__(
-        self, settings: Settings, request: httpx.Request, *, streamed: bool
-    ) -> None:
+    def __init__(self, settings: Settings, request: Any, *, streamed: bool) -> None:
         policy, own = policy_of(request), deadline_of(request)
         self.settings = settings
+        self.family = settings.family
         self.policy = settings.policy if policy is None else policy
         self.streamed = streamed
         self.attempts: tuple[Attempt, ...] = ()
@@ -95,10 +92,10 @@ class Call:
         """Whether the time for the whole call is."""
         return self.now() >= self.limits.call_at - TICK
 
-    def too_late(self, request: httpx.Request) -> Exception:
+    def too_late(self, request: Any) -> Exception:
         """Return what ends a call whose time is over."""
         waited = self.now() - self.began
-        return errors.deadline_exceeded(waited, request, self.attempts)
+        return errors.deadline_exceeded(waited, request, self.attempts, self.family)
 
     @contextmanager
     def carried(self) -> Iterator[None]:
@@ -124,7 +121,7 @@ class Hop:
     As a context manager it gives back every permit, however it is left.
     """
 
-    def __init__(self, call: Call, request: httpx.Request, colour: Colour) -> None:
+    def __init__(self, call: Call, request: Any, colour: type) -> None:
         self.call = call
         self.rearm: Callable[[], None] = _nothing
         """Called when a limit has moved, by whoever keeps the timer."""
@@ -132,7 +129,7 @@ class Hop:
         retry = call.policy.retry
         self._retryable = None if retry is None else retry.retryable_exceptions
         self.expected: tuple[type[Exception], ...] = (
-            httpx.TransportError,
+            call.family.http.TransportError,
             *(self._retryable or ()),
         )
         """What a transport may raise in place of an answer."""
@@ -143,7 +140,7 @@ class Hop:
         self._ending: Ending | None = None
         self._state = call.settings.state
         self._origin = key_of(request.url)
-        self._upload = upload_of(request, colour)
+        self._upload = upload_of(request, colour, call.family)
         self._sent_at = 0.0
         self._announce()
 
@@ -190,11 +187,11 @@ class Hop:
         self.call.limits.moved(count, self.call.now())
         self.rearm()
 
-    def head(self, response: httpx.Response) -> Response:
+    def head(self, response: Any) -> Response:
         """Take in the head of an answer.
 
         Raises:
-            httpx.ReadTimeout: It came too late.
+            ReadTimeout: It came too late.
 
         """
         self.check_time()
@@ -202,12 +199,12 @@ class Hop:
         if self.call.streamed:
             self.call.limits.lift_default()
         self.rearm()
-        return adopt(response, self.call.settings.contract, self.call.attempts)
+        return self._adopt(response)
 
     def check_time(self) -> None:
-        """Raise `httpx.ReadTimeout` if what is under way is to be given up."""
+        """Raise `ReadTimeout` if what is under way is to be given up."""
         if self.call.left() <= 0:
-            raise httpx.ReadTimeout("given up", request=self.request)
+            raise self._timeout("given up")
 
     def wants_peek(self, response: Response) -> bool:
         """Whether a streamed answer is to be looked into before the caller gets it.
@@ -222,7 +219,7 @@ class Hop:
     def replied(self, response: Response) -> None:
         """Take in an answer, with its body unless the caller reads that."""
         self._note(Attempt(self._took(), status=response.status_code))
-        adopt(response, self.call.settings.contract, self.call.attempts)
+        self._adopt(response)
         self.last = response
         answer = _answer(response)
         self._judged = judge(answer)
@@ -234,7 +231,7 @@ class Hop:
         self._note(Attempt(self._took(), error=type(error).__name__))
         self.last = self._last_error = error
         vars(error)["attempts"] = self.call.attempts
-        fault = errors.fault_of(error, self._retryable)
+        fault = errors.fault_of(error, self._retryable, self.call.family)
         self._advance(Failure(self.call.now(), fault))
 
     def gave_up(self) -> None:
@@ -242,7 +239,7 @@ class Hop:
         if not self.call.is_over():
             seconds = self._took()
             text = f"no response within {seconds:.3g} s"
-            self.failed(httpx.ReadTimeout(text, request=self.request))
+            self.failed(self._timeout(text))
             return
         self._note(Attempt(self._took(), error="DeadlineExceededException"))
         self._advance(Expired(self.call.now()))
@@ -265,20 +262,26 @@ class Hop:
         last, self.last = self.last, None  # or an error would hold on to itself
         cause, self._last_error = self._last_error, None
         if isinstance(self._ending, Done):
-            if isinstance(last, Response):
-                return last
-            if last is not None:
+            if isinstance(last, Exception):
                 try:
                     raise last
                 finally:
                     del last, cause
+            if last is not None:
+                return last
         raise self._refusal() from cause
+
+    def _timeout(self, text: str) -> Exception:
+        error: Exception = self.call.family.http.ReadTimeout(text, request=self.request)
+        return error
 
     def _refusal(self) -> Exception:
         if isinstance(self._ending, Refusal):
             self._counts.refused += 1
             wait = self._ending.retry_after
-            return errors.breaker_open(self._origin, wait, self.request)
+            return errors.breaker_open(
+                self._origin, wait, self.request, self.call.family
+            )
         self._counts.expired += 1
         return self.call.too_late(self.request)
 
@@ -301,6 +304,10 @@ class Hop:
 
     def _took(self) -> float:
         return self.call.now() - self._sent_at
+
+    def _adopt(self, response: Any) -> Response:
+        call = self.call
+        return adopt(response, call.family, call.settings.contract, call.attempts)
 
     def _note(self, attempt: Attempt) -> None:
         self.call.attempts += (attempt,)
@@ -336,7 +343,7 @@ def _answer(response: Response) -> Answer:
     )
 
 
-def _repeatable(request: httpx.Request, upload: Upload | None) -> Request:
+def _repeatable(request: Any, upload: Upload | None) -> Request:
     return Request(
         idempotent=is_said_idempotent(request) or request.method.upper() in IDEMPOTENT,
         has_key="idempotency-key" in request.headers,

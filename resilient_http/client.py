@@ -13,6 +13,7 @@ import httpx
 
 from resilient_http._sync_backend import bind
 from resilient_http.call import Call, Hop, current
+from resilient_http.family import HTTPX, Family
 from resilient_http.policy import Policy
 from resilient_http.problems import Contract
 from resilient_http.settings import Settings
@@ -26,7 +27,73 @@ _NET: Final = 0.05
 a send has been given up by the timer that knows it for one."""
 
 
-class AsyncClient(httpx.AsyncClient):
+class Calls:
+    """What both clients do besides what those of their family do."""
+
+    _family: Family
+    _settings: Settings
+
+    def __init__(
+        self,
+        *,
+        policy: Policy | None = None,
+        contract: Contract | None = None,
+        state: State | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        base_url = getattr(self, "base_url", None)
+        self._settings = Settings(policy, contract, state, self._family, base_url)
+        self._bind()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what is known of every origin, as plain data of this moment."""
+        return self._settings.state.snapshot()
+
+    def _bind(self) -> None:
+        """Let every transport be bounded; sync ones need it, and only theirs do."""
+        transports = vars(self)
+        for transport in (transports["_transport"], *transports["_mounts"].values()):
+            bind(transport, self._family)
+
+
+class AsyncCalls(Calls):
+    """What `AsyncClient` does, in whichever family."""
+
+    async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+        """Send a request: one call, with all its sends, redirects and waits."""
+        family: Any = super()
+        family._set_timeout(request)
+        call = Call(self._settings, request, streamed=stream)
+        with call.carried(), anyio.CancelScope() as net:
+            net.deadline = anyio.current_time() + call.chosen() + _NET
+            return await family.send(request, stream=stream, **options)
+        raise call.too_late(request)
+
+    async def _send_single_request(self, request: Any) -> Any:
+        family: Any = super()
+        hop = Hop(current(), request, self._family.http.AsyncByteStream)
+        return await acarry_out(hop, family._send_single_request)
+
+
+class SyncCalls(Calls):
+    """What `Client` does, in whichever family."""
+
+    def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+        """Send a request: one call, with all its sends, redirects and waits."""
+        family: Any = super()
+        family._set_timeout(request)
+        call = Call(self._settings, request, streamed=stream)
+        with call.carried():
+            return family.send(request, stream=stream, **options)
+
+    def _send_single_request(self, request: Any) -> Any:
+        family: Any = super()
+        hop = Hop(current(), request, self._family.http.SyncByteStream)
+        return carry_out(hop, family._send_single_request)
+
+
+class AsyncClient(AsyncCalls, httpx.AsyncClient):
     """An `httpx.AsyncClient` whose calls survive a bad day.
 
     Takes every argument of `httpx.AsyncClient`, and besides:
@@ -42,68 +109,13 @@ class AsyncClient(httpx.AsyncClient):
 
     """
 
-    def __init__(
-        self,
-        *,
-        policy: Policy | None = None,
-        contract: Contract | None = None,
-        state: State | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self._settings = Settings(policy, contract, state, self.base_url)
-
-    async def send(
-        self, request: httpx.Request, *, stream: bool = False, **options: Any
-    ) -> httpx.Response:
-        """Send a request: one call, with all its sends, redirects and waits."""
-        self._set_timeout(request)
-        call = Call(self._settings, request, streamed=stream)
-        with call.carried(), anyio.CancelScope() as net:
-            net.deadline = anyio.current_time() + call.chosen() + _NET
-            return await super().send(request, stream=stream, **options)
-        raise call.too_late(request)
-
-    async def _send_single_request(self, request: httpx.Request) -> httpx.Response:
-        hop = Hop(current(), request, httpx.AsyncByteStream)
-        return await acarry_out(hop, super()._send_single_request)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return what is known of every origin, as plain data of this moment."""
-        return self._settings.state.snapshot()
+    _family = HTTPX
 
 
-class Client(httpx.Client):
+class Client(SyncCalls, httpx.Client):
     """An `httpx.Client` whose calls survive a bad day. See `AsyncClient`."""
 
-    def __init__(
-        self,
-        *,
-        policy: Policy | None = None,
-        contract: Contract | None = None,
-        state: State | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self._settings = Settings(policy, contract, state, self.base_url)
-        _bind_all(self)
-
-    def send(
-        self, request: httpx.Request, *, stream: bool = False, **options: Any
-    ) -> httpx.Response:
-        """Send a request: one call, with all its sends, redirects and waits."""
-        self._set_timeout(request)
-        call = Call(self._settings, request, streamed=stream)
-        with call.carried():
-            return super().send(request, stream=stream, **options)
-
-    def _send_single_request(self, request: httpx.Request) -> httpx.Response:
-        hop = Hop(current(), request, httpx.SyncByteStream)
-        return carry_out(hop, super()._send_single_request)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return what is known of every origin, as plain data of this moment."""
-        return self._settings.state.snapshot()
+    _family = HTTPX
 
 
 def wrap(
@@ -121,29 +133,40 @@ def wrap(
         TypeError: It is not an httpx client.
 
     """
-    given: Any = client
-    if isinstance(given, AsyncClient | Client):
+    wrapped: _Client = rewrap(client, (AsyncClient, Client), policy, contract, state)
+    return wrapped
+
+
+def rewrap(
+    client: Any,
+    resilient: tuple[type[AsyncCalls], type[SyncCalls]],
+    policy: Policy | None,
+    contract: Contract | None,
+    state: State | None,
+) -> Any:
+    """Make `client` one of the `resilient` classes, whichever fits."""
+    if isinstance(client, resilient):
         return client
-    if not isinstance(given, httpx.AsyncClient | httpx.Client):
-        raise TypeError(f"wrap() takes an httpx client, got {given!r}")
-    settings = Settings(policy, contract, state, client.base_url)
-    vars(client)["_settings"] = settings
+    family = resilient[0]._family
+    plain = (family.http.AsyncClient, family.http.Client)
+    fitting = [
+        ours
+        for ours, cls in zip(resilient, plain, strict=True)
+        if isinstance(client, cls)
+    ]
+    if not fitting:
+        name = family.http.__name__
+        raise TypeError(f"wrap() takes an {name} client, got {client!r}")
+    vars(client)["_settings"] = Settings(
+        policy, contract, state, family, client.base_url
+    )
     cls: Any = type(client)
-    client.__class__ = _resilient(cls)
-    if isinstance(client, httpx.Client):
-        _bind_all(client)
+    ours: Any = fitting[0]
+    client.__class__ = _resilient(ours, cls)
+    client._bind()
     return client
 
 
 @cache
-def _resilient(cls: Any) -> type[Any]:
-    ours = AsyncClient if issubclass(cls, httpx.AsyncClient) else Client
-    if cls in ours.__bases__:
-        return ours
-    return type(cls.__name__, (ours, cls), {})
-
-
-def _bind_all(client: httpx.Client) -> None:
-    routes = vars(client)
-    for transport in (routes["_transport"], *routes["_mounts"].values()):
-        bind(transport)
+def _resilient(ours: Any, cls: Any) -> type[Any]:
+    return ours if cls in ours.__bases__ else type(cls.__name__, (ours, cls), {})

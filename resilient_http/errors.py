@@ -15,10 +15,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
 
-import httpx
-
 from resilient_http._core.attempt import Attempt
 from resilient_http._core.verdict import Fault
+from resilient_http.family import Family, Kinds
 from resilient_http.problems import (
     AppException,
     CircuitBreakerOpenException,
@@ -27,40 +26,33 @@ from resilient_http.problems import (
 
 _Problem = TypeVar("_Problem", bound=AppException)
 
-PASSING = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
-"""What may not happen next time."""
 
-OWN_FAULTS = (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.PoolTimeout)
-"""What happened on this side and says nothing of the server."""
-
-NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, *OWN_FAULTS)
-"""What happens before the first byte of the request leaves."""
-
-
-def fault_of(error: Exception, retryable: tuple[type[Exception], ...] | None) -> Fault:
+def fault_of(error: Exception, retryable: Kinds | None, family: Family) -> Fault:
     """Say what an exception in place of an answer means.
 
     Args:
         error: What the transport raised.
-        retryable: What may not happen next time; None for `PASSING`.
+        retryable: What may not happen next time; None for what is passing in
+            the family.
+        family: Of the client.
 
     """
-    own = isinstance(error, OWN_FAULTS)
-    passing = isinstance(error, PASSING) and not own
+    own = isinstance(error, family.own_faults)
+    passing = isinstance(error, family.passing) and not own
     return Fault(
         retryable=passing if retryable is None else isinstance(error, retryable),
-        nothing_sent=isinstance(error, NOTHING_SENT),
+        nothing_sent=isinstance(error, family.nothing_sent),
         callers_own=own,
     )
 
 
 def answered(
-    problem: AppException, response: httpx.Response, attempts: tuple[Attempt, ...]
+    problem: AppException, response: Any, attempts: tuple[Attempt, ...], family: Family
 ) -> AppException:
-    """Return `problem`, as an `httpx.HTTPStatusError` too."""
+    """Return `problem`, as an `HTTPStatusError` too."""
     return _as(
         problem,
-        httpx.HTTPStatusError,
+        family.http.HTTPStatusError,
         response=response,
         request=response.request,
         attempts=attempts,
@@ -69,24 +61,24 @@ def answered(
 
 
 def breaker_open(
-    origin: str, wait: float, request: httpx.Request
+    origin: str, wait: float, request: Any, family: Family
 ) -> CircuitBreakerOpenException:
-    """Return the refusal to send, as an `httpx.TransportError` too."""
+    """Return the refusal to send, as a `TransportError` too."""
     until = f"ask again in {wait:.1f} s" if wait > 0 else "others are trying it"
     problem = CircuitBreakerOpenException(
         f"{origin} has been failing; {until}", retry_after=wait
     )
-    return _as(problem, httpx.TransportError, request=request, received=True)
+    return _as(problem, family.http.TransportError, request=request, received=True)
 
 
 def deadline_exceeded(
-    seconds: float, request: httpx.Request, attempts: tuple[Attempt, ...]
+    seconds: float, request: Any, attempts: tuple[Attempt, ...], family: Family
 ) -> DeadlineExceededException:
-    """Return the end of a call's time, as an `httpx.TimeoutException` too."""
+    """Return the end of a call's time, as a `TimeoutException` too."""
     problem = DeadlineExceededException(f"not done within {seconds:.3g} s")
     return _as(
         problem,
-        httpx.TimeoutException,
+        family.http.TimeoutException,
         request=request,
         attempts=attempts,
         received=True,

@@ -3,12 +3,13 @@
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
-from typing import Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import httpx
 
 from resilient_http._core.attempt import Attempt
 from resilient_http.errors import answered
+from resilient_http.family import Family
 from resilient_http.problems import MEDIA_TYPE, AppException, Contract
 from resilient_http.problems.contract import MAX_DOCUMENT
 
@@ -16,12 +17,16 @@ _ERRORS: Final = 400
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 
 
-class Response(httpx.Response):
-    """An `httpx.Response` that knows its contract.
+if TYPE_CHECKING:
+    _Plain = httpx.Response
+else:
+    _Plain = object
 
-    Responses are made by transports; `adopt` makes one of these out of any.
-    """
 
+class TypedErrors(_Plain):
+    """What our responses do besides what those of their family do."""
+
+    _family: Family
     _contract: Contract
     _attempts: tuple[Attempt, ...] = ()
     peeked: bytes = b""
@@ -41,7 +46,18 @@ class Response(httpx.Response):
         """Take the body, as it was read to its end."""
         self._content = content
         # The stream that httpx bound to this response would keep it in a cycle.
-        self.stream = httpx.ByteStream(content)
+        self.stream = self._family.http.ByteStream(content)
+
+    def rejoin(self, first: list[bytes], rest: object, whole: object) -> None:
+        """Put back the part of the body that was read ahead of the caller."""
+        self.peeked = b"".join(first)
+        self.stream = self._family.stream(_Rejoined)(first, rest, whole)
+
+    def reopen(self) -> None:
+        """Let what was seen be read, though its connection is gone."""
+        if not self.has_content:
+            self.stream = self._family.http.ByteStream(self.peeked)
+            self.is_closed = self.is_stream_consumed = False
 
     def raise_for_status(self) -> Self:
         """Return the response itself, or raise what it says went wrong.
@@ -66,28 +82,36 @@ class Response(httpx.Response):
         )
 
     def _error(self) -> AppException:
-        return answered(self.problem(), self, self._attempts)
+        return answered(self.problem(), self, self._attempts, self._family)
+
+
+class Response(TypedErrors, httpx.Response):
+    """An `httpx.Response` that knows its contract.
+
+    Responses are made by transports; `adopt` makes one of these out of any.
+    """
 
 
 def adopt(
-    response: httpx.Response, contract: Contract, attempts: tuple[Attempt, ...]
+    response: Any, family: Family, contract: Contract, attempts: tuple[Attempt, ...]
 ) -> Response:
     """Make `response` one of ours, in place: a copy would cost a third of a call."""
-    if not isinstance(response, Response):
+    if not isinstance(response, TypedErrors):
         cls: Any = type(response)
-        response.__class__ = _ours(cls)
-    vars(response).update(_contract=contract, _attempts=attempts)
+        response.__class__ = ours(cls)
+    vars(response).update(_family=family, _contract=contract, _attempts=attempts)
     return cast("Response", response)
 
 
 @cache
-def _ours(cls: Any) -> type[Response]:
+def ours(cls: Any) -> type[Response]:
+    """Return the class that is `cls`, and knows its contract."""
     if cls is httpx.Response:
         return Response
-    return cast("type[Response]", type(cls.__name__, (Response, cls), {}))
+    return cast("type[Response]", type(cls.__name__, (TypedErrors, cls), {}))
 
 
-def carries_problem(response: httpx.Response) -> bool:
+def carries_problem(response: Response) -> bool:
     """Whether the answer is an error whose body says more than its status."""
     media_type = response.headers.get("content-type", "").lower()
     return response.status_code >= _ERRORS and media_type.startswith(MEDIA_TYPE)
@@ -105,7 +129,7 @@ def _decoded(raw: bytes, encoding: str) -> bytes:
         return b""
 
 
-class _Rejoined(httpx.AsyncByteStream, httpx.SyncByteStream):
+class _Rejoined:
     """A body of which the first part has been read already."""
 
     def __init__(self, first: list[bytes], rest: Any, whole: Any) -> None:
@@ -132,43 +156,35 @@ class _Rejoined(httpx.AsyncByteStream, httpx.SyncByteStream):
 
 def peek(response: Response) -> None:
     """Read the problem at the head of a body, and put it back for the caller."""
-    stream = cast("httpx.SyncByteStream", response.stream)
+    stream: Any = response.stream
     rest, first, size = iter(stream), [], 0
     for chunk in rest:
         first.append(chunk)
         size += len(chunk)
         if size > MAX_DOCUMENT:
             break
-    response.peeked = b"".join(first)
-    response.stream = _Rejoined(first, rest, stream)
+    response.rejoin(first, rest, stream)
 
 
 async def apeek(response: Response) -> None:
     """Read the problem at the head of a body, and put it back for the caller."""
-    stream = cast("httpx.AsyncByteStream", response.stream)
+    stream: Any = response.stream
     rest, first, size = aiter(stream), [], 0
     async for chunk in rest:
         first.append(chunk)
         size += len(chunk)
         if size > MAX_DOCUMENT:
             break
-    response.peeked = b"".join(first)
-    response.stream = _Rejoined(first, rest, stream)
+    response.rejoin(first, rest, stream)
 
 
 def discard(response: Response) -> None:
     """Free the connection of an answer; what was seen of it stays readable."""
     response.close()
-    _reopen(response)
+    response.reopen()
 
 
 async def adiscard(response: Response) -> None:
     """Free the connection of an answer; what was seen of it stays readable."""
     await response.aclose()
-    _reopen(response)
-
-
-def _reopen(response: Response) -> None:
-    if not response.has_content:
-        response.stream = httpx.ByteStream(response.peeked)
-        response.is_closed = response.is_stream_consumed = False
+    response.reopen()

@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-import httpx
-
+from resilient_http.family import Family
 from resilient_http.policy import Policy
 from resilient_http.problems import Contract
 from resilient_http.state import State
@@ -21,8 +20,10 @@ class Settings:
         policy: Policy | None,
         contract: Contract | None,
         state: State | None,
-        base_url: httpx.URL | None = None,
+        family: Family,
+        base_url: Any = None,
     ) -> None:
+        self.family = family
         _check("policy", policy, Policy)
         _check("contract", contract, Contract)
         _check("state", state, State)
@@ -35,20 +36,20 @@ class Settings:
             self.ours |= {key_of(base_url)}
 
 
-def key_of(url: httpx.URL) -> str:
+def key_of(url: Any) -> str:
     """Return what calls to `url` have in common, whatever its scheme."""
     port = _PORTS.get(url.scheme) if url.port is None else url.port
     return f"{url.scheme}://{url.host}" + ("" if port is None else f":{port}")
 
 
-def policy_of(request: httpx.Request) -> Policy | None:
+def policy_of(request: Any) -> Policy | None:
     """Return the policy of one request; None for the client's."""
     policy: Policy | None = request.extensions.get("policy")
     _check("extensions['policy']", policy, Policy)
     return policy
 
 
-def deadline_of(request: httpx.Request) -> float | None:
+def deadline_of(request: Any) -> float | None:
     """Return the deadline of one request, in seconds; None for the policy's."""
     value: Any = request.extensions.get("deadline")
     if value is None:
@@ -60,14 +61,14 @@ def deadline_of(request: httpx.Request) -> float | None:
     return float(value)
 
 
-def is_said_idempotent(request: httpx.Request) -> bool:
+def is_said_idempotent(request: Any) -> bool:
     """Whether its sender says that a request may be repeated."""
     said: bool | None = request.extensions.get("idempotent")
     _check("extensions['idempotent']", said, bool)
     return said is True
 
 
-def longest_phase_of(request: httpx.Request) -> float:
+def longest_phase_of(request: Any) -> float:
     """Return the longest of the timeouts httpx was given, in seconds.
 
     Infinity if it is to wait for one of them without end.

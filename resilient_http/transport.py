@@ -9,7 +9,7 @@ Everything stands here twice, once for each colour, and nothing twice that decid
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import httpx
@@ -17,6 +17,7 @@ import httpx
 from resilient_http._core.hop import Send
 from resilient_http._sync_backend import bind, bounded
 from resilient_http.call import TICK, Call, Hop
+from resilient_http.family import HTTPX, Family
 from resilient_http.policy import Policy
 from resilient_http.problems import Contract
 from resilient_http.response import Response, adiscard, apeek, discard, peek
@@ -24,47 +25,41 @@ from resilient_http.settings import Settings
 from resilient_http.state import State
 
 
-async def acarry_out(
-    hop: Hop, send: Callable[[httpx.Request], Awaitable[httpx.Response]]
-) -> Response:
+async def acarry_out(hop: Hop, send: Callable[[Any], Awaitable[Any]]) -> Response:
     """Do what `hop` wants done until it wants no more."""
     with hop:
         while (command := hop.command) is not None:
             if isinstance(command, Send):
                 await _asend(hop, send)
                 continue
-            if isinstance(hop.last, Response):
+            if not isinstance(hop.last, Exception | None):
                 await adiscard(hop.last)
             await hop.call.settings.state.clock.asleep(command.delay)
             hop.woke()
     response = hop.result()
     if hop.is_unread:
-        response.stream = _AsyncBody(
-            hop, cast("httpx.AsyncByteStream", response.stream)
-        )
+        response.stream = hop.call.family.stream(_AsyncBody)(hop, response.stream)
     return response
 
 
-def carry_out(hop: Hop, send: Callable[[httpx.Request], httpx.Response]) -> Response:
+def carry_out(hop: Hop, send: Callable[[Any], Any]) -> Response:
     """Do what `hop` wants done until it wants no more."""
     with hop:
         while (command := hop.command) is not None:
             if isinstance(command, Send):
                 _send(hop, send)
                 continue
-            if isinstance(hop.last, Response):
+            if not isinstance(hop.last, Exception | None):
                 discard(hop.last)
             hop.call.settings.state.clock.sleep(command.delay)
             hop.woke()
     response = hop.result()
     if hop.is_unread:
-        response.stream = _Body(hop, cast("httpx.SyncByteStream", response.stream))
+        response.stream = hop.call.family.stream(_Body)(hop, response.stream)
     return response
 
 
-async def _asend(
-    hop: Hop, send: Callable[[httpx.Request], Awaitable[httpx.Response]]
-) -> None:
+async def _asend(hop: Hop, send: Callable[[Any], Awaitable[Any]]) -> None:
     hop.sending()
     try:
         with _timer(hop) as timer:
@@ -85,7 +80,7 @@ async def _asend(
             hop.replied(response)
 
 
-def _send(hop: Hop, send: Callable[[httpx.Request], httpx.Response]) -> None:
+def _send(hop: Hop, send: Callable[[Any], Any]) -> None:
     hop.sending()
     try:
         with bounded(hop.call.left):
@@ -103,10 +98,15 @@ def _send(hop: Hop, send: Callable[[httpx.Request], httpx.Response]) -> None:
 
 
 def _failed(hop: Hop, error: Exception) -> None:
-    if isinstance(error, httpx.TimeoutException) and hop.call.left() <= TICK:
+    if _is_time_up(hop, error):
         hop.gave_up()
     else:
         hop.failed(error)
+
+
+def _is_time_up(hop: Hop, error: Exception) -> bool:
+    is_timeout = isinstance(error, hop.call.family.http.TimeoutException)
+    return is_timeout and hop.call.left() <= TICK
 
 
 def _timer(hop: Hop) -> anyio.CancelScope:
@@ -152,10 +152,10 @@ def _read(hop: Hop, response: Response) -> None:
     response.keep(b"".join(parts))
 
 
-class _AsyncBody(httpx.AsyncByteStream):
+class _AsyncBody:
     """A body that the caller reads, within the limits of the call it belongs to."""
 
-    def __init__(self, hop: Hop, stream: httpx.AsyncByteStream) -> None:
+    def __init__(self, hop: Hop, stream: Any) -> None:
         self._hop = hop
         self._stream = stream
 
@@ -188,10 +188,10 @@ class _AsyncBody(httpx.AsyncByteStream):
         return error
 
 
-class _Body(httpx.SyncByteStream):
+class _Body:
     """A body that the caller reads, within the limits of the call it belongs to."""
 
-    def __init__(self, hop: Hop, stream: httpx.SyncByteStream) -> None:
+    def __init__(self, hop: Hop, stream: Any) -> None:
         self._hop = hop
         self._stream = stream
 
@@ -211,13 +211,10 @@ class _Body(httpx.SyncByteStream):
             with bounded(self._hop.call.left):
                 self._hop.check_time()
                 return next(chunks, None)
-        except httpx.TimeoutException as error:
-            if self._hop.call.left() > TICK:
+        except self._hop.expected as error:
+            if not _is_time_up(self._hop, error):
                 self._hop.body_failed(error)
                 raise
-        except self._hop.expected as error:
-            self._hop.body_failed(error)
-            raise
         raise self._give_up()
 
     def _give_up(self) -> Exception:
@@ -227,7 +224,78 @@ class _Body(httpx.SyncByteStream):
         return error
 
 
-class AsyncResilientTransport(httpx.AsyncBaseTransport):
+class AsyncTransport:
+    """What `AsyncResilientTransport` does, in whichever family."""
+
+    _family: Family
+
+    def __init__(
+        self,
+        inner: Any = None,
+        policy: Policy | None = None,
+        *,
+        contract: Contract | None = None,
+        state: State | None = None,
+    ) -> None:
+        http = self._family.http
+        if not isinstance(inner, http.AsyncBaseTransport | None):
+            raise TypeError(f"inner must be an async transport or None, got {inner!r}")
+        self._inner = http.AsyncHTTPTransport() if inner is None else inner
+        self._settings = Settings(policy, contract, state, self._family)
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Send `request` as often as the policy allows; return the last answer."""
+        call = Call(self._settings, request, streamed=True)
+        hop = Hop(call, request, self._family.http.AsyncByteStream)
+        return await acarry_out(hop, self._send_once)
+
+    async def _send_once(self, request: Any) -> Any:
+        response = await self._inner.handle_async_request(request)
+        response.request = request
+        return response
+
+    async def aclose(self) -> None:
+        """Close the inner transport."""
+        await self._inner.aclose()
+
+
+class SyncTransport:
+    """What `ResilientTransport` does, in whichever family."""
+
+    _family: Family
+
+    def __init__(
+        self,
+        inner: Any = None,
+        policy: Policy | None = None,
+        *,
+        contract: Contract | None = None,
+        state: State | None = None,
+    ) -> None:
+        http = self._family.http
+        if not isinstance(inner, http.BaseTransport | None):
+            raise TypeError(f"inner must be a sync transport or None, got {inner!r}")
+        self._inner = http.HTTPTransport() if inner is None else inner
+        self._settings = Settings(policy, contract, state, self._family)
+        bind(self._inner, self._family)
+
+    def handle_request(self, request: Any) -> Any:
+        """Send `request` as often as the policy allows; return the last answer."""
+        call = Call(self._settings, request, streamed=True)
+        hop = Hop(call, request, self._family.http.SyncByteStream)
+        return carry_out(hop, self._send_once)
+
+    def _send_once(self, request: Any) -> Any:
+        response = self._inner.handle_request(request)
+        response.request = request
+        return response
+
+    def close(self) -> None:
+        """Close the inner transport."""
+        self._inner.close()
+
+
+class AsyncResilientTransport(AsyncTransport, httpx.AsyncBaseTransport):
     """Send through `inner` under a policy; for clients that are not ours.
 
     Each request that reaches it is a call of its own, and every response counts as
@@ -243,69 +311,14 @@ class AsyncResilientTransport(httpx.AsyncBaseTransport):
 
     """
 
-    def __init__(
-        self,
-        inner: httpx.AsyncBaseTransport | None = None,
-        policy: Policy | None = None,
-        *,
-        contract: Contract | None = None,
-        state: State | None = None,
-    ) -> None:
-        given: Any = inner
-        if not isinstance(given, httpx.AsyncBaseTransport | None):
-            raise TypeError(f"inner must be an async transport or None, got {given!r}")
-        self._inner = httpx.AsyncHTTPTransport() if inner is None else inner
-        self._settings = Settings(policy, contract, state)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request` as often as the policy allows; return the last answer."""
-        call = Call(self._settings, request, streamed=True)
-        hop = Hop(call, request, httpx.AsyncByteStream)
-        return await acarry_out(hop, self._send_once)
-
-    async def _send_once(self, request: httpx.Request) -> httpx.Response:
-        response = await self._inner.handle_async_request(request)
-        response.request = request
-        return response
-
-    async def aclose(self) -> None:
-        """Close the inner transport."""
-        await self._inner.aclose()
+    _family = HTTPX
 
 
-class ResilientTransport(httpx.BaseTransport):
+class ResilientTransport(SyncTransport, httpx.BaseTransport):
     """Send through `inner` under a policy; for clients that are not ours.
 
     See `AsyncResilientTransport`. A foreign `inner` is bounded between the chunks of a
     body only; httpx's own is bounded in every read and write.
     """
 
-    def __init__(
-        self,
-        inner: httpx.BaseTransport | None = None,
-        policy: Policy | None = None,
-        *,
-        contract: Contract | None = None,
-        state: State | None = None,
-    ) -> None:
-        given: Any = inner
-        if not isinstance(given, httpx.BaseTransport | None):
-            raise TypeError(f"inner must be a sync transport or None, got {given!r}")
-        self._inner = httpx.HTTPTransport() if inner is None else inner
-        self._settings = Settings(policy, contract, state)
-        bind(self._inner)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request` as often as the policy allows; return the last answer."""
-        call = Call(self._settings, request, streamed=True)
-        hop = Hop(call, request, httpx.SyncByteStream)
-        return carry_out(hop, self._send_once)
-
-    def _send_once(self, request: httpx.Request) -> httpx.Response:
-        response = self._inner.handle_request(request)
-        response.request = request
-        return response
-
-    def close(self) -> None:
-        """Close the inner transport."""
-        self._inner.close()
+    _family = HTTPX

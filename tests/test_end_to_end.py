@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
-import httpx
 import pytest
 from fastapi import Depends, FastAPI
 from hypothesis import HealthCheck, given, settings
@@ -11,15 +10,7 @@ from hypothesis import strategies as st
 from starlette.responses import JSONResponse, Response
 
 import server_kit
-from resilient_http import (
-    AsyncClient,
-    AsyncResilientTransport,
-    BreakerConfig,
-    Client,
-    Policy,
-    ResilientTransport,
-    RetryConfig,
-)
+from resilient_http import BreakerConfig, Policy, RetryConfig
 from resilient_http.context import request_id
 from resilient_http.problems import (
     AppException,
@@ -28,6 +19,13 @@ from resilient_http.problems import (
     RateLimitException,
     UpstreamException,
     ValidationException,
+)
+from tests.family import (
+    AsyncClient,
+    AsyncResilientTransport,
+    Client,
+    ResilientTransport,
+    httpx,
 )
 from tests.served import served
 
@@ -118,7 +116,7 @@ async def under_a_transport(url: str, **options: Any) -> httpx.Response:
 
 async def under_a_sync_transport(url: str, **options: Any) -> httpx.Response:
     with httpx.Client(transport=ResilientTransport(**options)) as client:
-        return client.get(url)  # noqa: ASYNC212 - likewise
+        return client.get(url)
 
 
 @pytest.fixture(params=[ours, ours_sync, under_a_transport, under_a_sync_transport])

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator
 
 import anyio
-import httpx
 import pytest
 
-from resilient_http import AsyncClient, BreakerConfig, Policy, RetryConfig, State
+from resilient_http import BreakerConfig, Policy, RetryConfig, State
 from resilient_http._core.breaker import Permit
+from tests.family import AsyncClient, httpx
 
 
 class Gate(httpx.AsyncByteStream):

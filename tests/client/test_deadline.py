@@ -8,15 +8,15 @@ from functools import partial
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 import trio
 import trio.testing
 
-from resilient_http import AsyncClient, Client, Policy, RetryConfig, State
+from resilient_http import Policy, RetryConfig, State
 from resilient_http.problems import DeadlineExceededException
 from tests.client.wire import drip, wire_server
 from tests.client.world import Caller, Colour, Recorded, World
+from tests.family import AsyncClient, Client, httpx
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
 BODY = b"x" * 100

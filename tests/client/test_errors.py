@@ -8,7 +8,6 @@ import weakref
 import zlib
 from typing import Any
 
-import httpx
 import pytest
 
 from resilient_http import BreakerConfig, Policy, RetryConfig
@@ -22,6 +21,7 @@ from resilient_http.problems import (
     ServiceUnavailableException,
 )
 from tests.client.world import Colour, ManualClock, Recorded, World
+from tests.family import httpx
 
 
 class OutOfStock(AppException):

@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from resilient_http import Policy, RetryConfig
@@ -16,6 +15,7 @@ from resilient_http.problems import (
     ServiceUnavailableException,
 )
 from tests.client.world import Colour, ManualClock, Recorded, World
+from tests.family import httpx
 
 NO_BREAKER = Policy(breaker=None)
 

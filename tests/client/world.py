@@ -5,9 +5,8 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, Literal
 
-import httpx
-
-from resilient_http import AsyncClient, Client, State
+from resilient_http import State
+from tests.family import AsyncClient, Client, httpx
 
 Colour = Literal["async", "sync"]
 COLOURS: tuple[Colour, Colour] = ("async", "sync")

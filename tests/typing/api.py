@@ -7,8 +7,10 @@ comment that it did not need, so a misuse that goes unnoticed is an error as wel
 from typing import Annotated, assert_type
 
 import httpx
+import httpx2
 from fastapi import Depends, FastAPI
 
+import resilient_http.httpx2 as fork
 import server_kit
 from resilient_http import (
     AppException,
@@ -71,6 +73,14 @@ async def clients() -> None:
     assert_type(wrap(plain), httpx.AsyncClient)
     assert_type(wrap(httpx.Client()), httpx.Client)
     httpx.AsyncClient(transport=AsyncResilientTransport(policy=policy))
+
+
+async def the_fork() -> None:
+    async with fork.AsyncClient(base_url="http://shop", contract=SHOP) as ours:
+        plain: httpx2.AsyncClient = ours
+        assert_type(await plain.get("/"), httpx2.Response)
+    assert_type(fork.wrap(httpx2.Client()), httpx2.Client)
+    httpx2.AsyncClient(transport=fork.AsyncResilientTransport())
 
 
 def servers() -> None:
