@@ -32,7 +32,7 @@ from resilient_http.bodies import Upload, upload_of
 from resilient_http.context import request_id
 from resilient_http.policy import IDEMPOTENT
 from resilient_http.problems.contract import is_typed
-from resilient_http.response import Response, adopt, carries_problem
+from resilient_http.response import FIRST_ERROR, Response, adopt, carries_problem
 from resilient_http.settings import (
     Settings,
     deadline_of,
@@ -326,6 +326,8 @@ class Hop:
 
 
 def _answer(response: Response) -> Answer:
+    if response.status_code < FIRST_ERROR:
+        return Answer(status=response.status_code)
     asked = retry_after.parse(
         response.headers.get_list("retry-after"),
         date=response.headers.get("date"),
@@ -344,9 +346,10 @@ def _answer(response: Response) -> Answer:
 
 
 def _repeatable(request: Any, upload: Upload | None) -> Request:
+    idempotent = is_said_idempotent(request) or request.method.upper() in IDEMPOTENT
     return Request(
-        idempotent=is_said_idempotent(request) or request.method.upper() in IDEMPOTENT,
-        has_key="idempotency-key" in request.headers,
+        idempotent=idempotent,
+        has_key=not idempotent and "idempotency-key" in request.headers,
         replayable=upload is None or upload.is_replayable,
     )
 

@@ -5,13 +5,14 @@ Two seams, both tried against httpx's own tests: `send` opens the call, and
 event hooks, mounts and proxies stay httpx's own.
 """
 
+import math
 from functools import cache
 from typing import Any, Final, TypeVar
 
-import anyio
 import httpx
 
 from resilient_http._sync_backend import bind
+from resilient_http._timers import timer
 from resilient_http.call import Call, Hop, current
 from resilient_http.family import HTTPX, Family
 from resilient_http.policy import Policy
@@ -65,9 +66,11 @@ class AsyncCalls(Calls):
         family: Any = super()
         family._set_timeout(request)
         call = Call(self._settings, request, streamed=stream)
-        with call.carried(), anyio.CancelScope() as net:
-            net.deadline = anyio.current_time() + call.chosen() + _NET
-            return await family.send(request, stream=stream, **options)
+        with call.carried():
+            if call.limits.chosen == math.inf:
+                return await family.send(request, stream=stream, **options)
+            with timer(lambda: call.chosen() + _NET):
+                return await family.send(request, stream=stream, **options)
         raise call.too_late(request)
 
     async def _send_single_request(self, request: Any) -> Any:

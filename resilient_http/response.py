@@ -13,7 +13,7 @@ from resilient_http.family import Family
 from resilient_http.problems import MEDIA_TYPE, AppException, Contract
 from resilient_http.problems.contract import MAX_DOCUMENT
 
-_ERRORS: Final = 400
+FIRST_ERROR: Final = 400
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 
 
@@ -68,7 +68,7 @@ class TypedErrors(_Plain):
             httpx.HTTPStatusError: 1xx and 3xx, as httpx does.
 
         """
-        if self.status_code < _ERRORS:
+        if self.status_code < FIRST_ERROR:
             super().raise_for_status()
             return self
         raise self._error()
@@ -113,8 +113,10 @@ def ours(cls: Any) -> type[Response]:
 
 def carries_problem(response: Response) -> bool:
     """Whether the answer is an error whose body says more than its status."""
-    media_type = response.headers.get("content-type", "").lower()
-    return response.status_code >= _ERRORS and media_type.startswith(MEDIA_TYPE)
+    if response.status_code < FIRST_ERROR:
+        return False
+    media_type: str = response.headers.get("content-type", "")
+    return media_type.lower().startswith(MEDIA_TYPE)
 
 
 def _decoded(raw: bytes, encoding: str) -> bytes:

@@ -16,6 +16,7 @@ import httpx
 
 from resilient_http._core.hop import Send
 from resilient_http._sync_backend import bind, bounded
+from resilient_http._timers import Timer, timer
 from resilient_http.call import TICK, Call, Hop
 from resilient_http.family import HTTPX, Family
 from resilient_http.policy import Policy
@@ -62,7 +63,7 @@ def carry_out(hop: Hop, send: Callable[[Any], Any]) -> Response:
 async def _asend(hop: Hop, send: Callable[[Any], Awaitable[Any]]) -> None:
     hop.sending()
     try:
-        with _timer(hop) as timer:
+        with _timer(hop) as time:
             answer = await send(hop.request)
             try:
                 response = hop.head(answer)
@@ -74,7 +75,7 @@ async def _asend(hop: Hop, send: Callable[[Any], Awaitable[Any]]) -> None:
     except hop.expected as error:
         _failed(hop, error)
     else:
-        if timer.cancelled_caught:
+        if time.expired:
             hop.gave_up()
         else:
             hop.replied(response)
@@ -109,16 +110,11 @@ def _is_time_up(hop: Hop, error: Exception) -> bool:
     return is_timeout and hop.call.left() <= TICK
 
 
-def _timer(hop: Hop) -> anyio.CancelScope:
-    """Return a scope that ends when what is under way is to be given up."""
-    scope = anyio.CancelScope()
-
-    def rearm() -> None:
-        scope.deadline = anyio.current_time() + hop.call.left()
-
-    hop.rearm = rearm
-    rearm()
-    return scope
+def _timer(hop: Hop) -> Timer:
+    """Return what gives up on what is under way when its time is over."""
+    found = timer(hop.call.left)
+    hop.rearm = found.rearm
+    return found
 
 
 async def _aread(hop: Hop, response: Response) -> None:
@@ -128,10 +124,12 @@ async def _aread(hop: Hop, response: Response) -> None:
         return
     if response.has_content:
         return
-    parts, seen = [], 0
+    parts: list[bytes] = []
+    seen = 0
     async for part in response.aiter_bytes():
+        if parts:  # most bodies come in one, and need no more time
+            hop.moved(response.num_bytes_downloaded - seen)
         parts.append(part)
-        hop.moved(response.num_bytes_downloaded - seen)
         seen = response.num_bytes_downloaded
     response.keep(b"".join(parts))
 
@@ -143,11 +141,13 @@ def _read(hop: Hop, response: Response) -> None:
         return
     if response.has_content:
         return
-    parts, seen = [], 0
+    parts: list[bytes] = []
+    seen = 0
     for part in response.iter_bytes():
         hop.check_time()  # a foreign transport has nobody else to do it
+        if parts:
+            hop.moved(response.num_bytes_downloaded - seen)
         parts.append(part)
-        hop.moved(response.num_bytes_downloaded - seen)
         seen = response.num_bytes_downloaded
     response.keep(b"".join(parts))
 
@@ -162,13 +162,13 @@ class _AsyncBody:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         chunks = aiter(self._stream)
         while True:
-            with _timer(self._hop) as timer:
+            with _timer(self._hop) as time:
                 try:
                     chunk = await anext(chunks, None)
                 except self._hop.expected as error:
                     self._hop.body_failed(error)
                     raise
-            if timer.cancelled_caught:
+            if time.expired:
                 raise await self._give_up()
             if chunk is None:
                 break

@@ -41,7 +41,7 @@ async def test_a_body_of_the_wrong_colour_is_refused_as_httpx_does(
 
     content: Any = [b"x"] if colour == "async" else parts()
     async with World(200).caller(colour) as caller:
-        with pytest.raises(RuntimeError, match="Attempted to send an? "):
+        with pytest.raises(RuntimeError, match=r"Attempted to send an? "):
             await caller.request("POST", "http://a/", content=content)
 
 

@@ -1,0 +1,168 @@
+"""Giving up on what is awaited once its time is over.
+
+On asyncio every loop has one timer for all calls under way: when it fires it asks each
+how much time it has left, and is set for the soonest. A call whose limit is put off,
+which is nearly every call, costs a place in a table; a timer of its own would be set
+and called off again for each. On trio a cancel scope does the same.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Protocol, Self
+from weakref import WeakKeyDictionary
+
+import anyio
+
+Left = Callable[[], float]
+"""Seconds that are left; infinity for no limit. May grow while the timer runs."""
+
+
+class Timer(Protocol):
+    """A context manager that cuts short what is awaited in it, and swallows the cut."""
+
+    expired: bool
+    """Whether it did."""
+
+    def __enter__(self) -> Self:
+        """Start."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Stop."""
+
+    def rearm(self) -> None:
+        """Take in that there is more time left than there was."""
+
+
+def timer(left: Left) -> Timer:
+    """Return a timer for the task that asks, on whichever loop."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return _ScopeTimer(left) if task is None else _TaskTimer(left, task)
+
+
+class _ScopeTimer:
+    """On trio, or wherever anyio is at home."""
+
+    def __init__(self, left: Left) -> None:
+        self._left = left
+        self._scope = anyio.CancelScope()
+        self.expired = False
+
+    def __enter__(self) -> Self:
+        self.rearm()
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        swallowed = self._scope.__exit__(exc_type, exc, traceback)
+        self.expired = self._scope.cancelled_caught
+        return bool(swallowed)
+
+    def rearm(self) -> None:
+        self._scope.deadline = anyio.current_time() + self._left()
+
+
+class _TaskTimer:
+    """On asyncio: cancels the task, and takes that back on the way out.
+
+    Whose a cancellation is, is told apart as `asyncio.timeout` does it.
+    """
+
+    __slots__ = ("_cancelling", "_fired", "_table", "_task", "expired", "left")
+
+    def __init__(self, left: Left, task: "asyncio.Task[object]") -> None:
+        self.left = left
+        self.expired = False
+        self._task = task
+        self._table = _table_of(task.get_loop())
+        self._fired = False
+
+    def __enter__(self) -> Self:
+        self._cancelling = self._task.cancelling()
+        self._table.add(self)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._table.discard(self)
+        if not self._fired:
+            return False
+        only_ours = self._task.uncancel() <= self._cancelling
+        was_cut = exc_type is not None and issubclass(exc_type, asyncio.CancelledError)
+        self.expired = only_ours and was_cut
+        return self.expired
+
+    def rearm(self) -> None:
+        """Nothing to do: the table asks for what is left when it looks."""
+
+    def look(self) -> float:
+        """Cut the task short if it is time; return what is left."""
+        if self._fired:
+            return math.inf
+        left = self.left()
+        if left <= 0:
+            self._fired = True
+            self._task.cancel()
+        return left
+
+
+class _Table:
+    """The timers of one loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._time = loop.time
+        self._call_at = loop.call_at
+        self._timers: set[_TaskTimer] = set()
+        self._handle: asyncio.TimerHandle | None = None
+        self._due = math.inf
+
+    def add(self, timer: _TaskTimer) -> None:
+        self._timers.add(timer)
+        self._expect(timer.left())
+
+    def discard(self, timer: _TaskTimer) -> None:
+        self._timers.discard(timer)
+
+    def _expect(self, left: float) -> None:
+        at = self._time() + left
+        if at >= self._due:
+            return
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = self._call_at(at, self._look)
+        self._due = at
+
+    def _look(self) -> None:
+        self._handle, self._due = None, math.inf
+        lefts = [timer.look() for timer in tuple(self._timers)]
+        self._expect(min((left for left in lefts if left > 0), default=math.inf))
+
+
+_tables: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Table]] = (
+    WeakKeyDictionary()
+)
+
+
+def _table_of(loop: asyncio.AbstractEventLoop) -> _Table:
+    found = _tables.get(loop)
+    if found is None:
+        found = _tables[loop] = _Table(loop)
+    return found
