@@ -6,7 +6,7 @@ from resilient_http.patterns import (
     combine_circuit_breaker_and_retry,
     with_retry,
 )
-from resilient_http.policy import BreakerConfig, Policy, RetryConfig
+from resilient_http.policy import BreakerConfig, Policy, RetryBudget, RetryConfig
 from resilient_http.problems import (
     AppException,
     CircuitBreakerOpenException,
@@ -36,6 +36,7 @@ __all__ = [
     "RateLimitException",
     "ResilientTransport",
     "Response",
+    "RetryBudget",
     "RetryConfig",
     "State",
     "combine_circuit_breaker_and_retry",

@@ -22,6 +22,7 @@ from resilient_http._core.hop import (
     Expired,
     Failure,
     Gate,
+    Purse,
     Reply,
     Woke,
     hop,
@@ -149,11 +150,14 @@ class Hop:
         config = policy.breaker
         breaker = None if config is None else state.breaker(self._origin, config)
         self._gate = Gate(breaker)
+        price = policy.budget
+        budget = None if price is None else state.budget(self._origin, price)
         self._counts = state.origin(self._origin).counts
         self._flow = hop(
             request=_repeatable(self.request, self._upload),
             retry=policy.retry,
             gate=self._gate,
+            purse=Purse(budget),
             limits=self.call.limits,
             rng=state.rng,
             now=state.clock.now(),

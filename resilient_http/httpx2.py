@@ -17,7 +17,7 @@ from resilient_http.patterns import (
     combine_circuit_breaker_and_retry,
     with_retry,
 )
-from resilient_http.policy import BreakerConfig, Policy, RetryConfig
+from resilient_http.policy import BreakerConfig, Policy, RetryBudget, RetryConfig
 from resilient_http.problems import (
     AppException,
     CircuitBreakerOpenException,
@@ -45,6 +45,7 @@ __all__ = [
     "ProblemDetail",
     "RateLimitException",
     "ResilientTransport",
+    "RetryBudget",
     "RetryConfig",
     "State",
     "combine_circuit_breaker_and_retry",

@@ -141,6 +141,30 @@ class BreakerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetryBudget:
+    """How many retries and hedges an origin is sent while it answers badly.
+
+    Tokens, full at first. A retry or hedge pays when it is scheduled, or is not sent. A
+    call that succeeds in the end gets its last payment back; one that succeeds at once
+    earns 1. So failures here and there pay for themselves, and an outage ends them.
+    """
+
+    capacity: float = 500
+    """Tokens there are at first and at most. 0: no retries."""
+
+    cost: float = 14
+    """Tokens that a retry or hedge pays. 0: nothing."""
+
+    throttled_cost: float = 5
+    """Tokens paid instead for a retry of what the server asked to have less of."""
+
+    def __post_init__(self) -> None:
+        _check_number(self, "capacity", least=0)
+        _check_number(self, "cost", least=0)
+        _check_number(self, "throttled_cost", least=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Everything a call is told, in one value."""
 
@@ -154,6 +178,9 @@ class Policy:
     retry: RetryConfig | None = field(default_factory=RetryConfig)
     """When to try again. None: each call is sent once."""
 
+    budget: RetryBudget | None = field(default_factory=RetryBudget)
+    """What retries cost an origin that answers badly. None: nothing."""
+
     breaker: BreakerConfig | None = field(default_factory=BreakerConfig)
     """When to refuse without sending. None: the breaker is neither asked nor told."""
 
@@ -162,6 +189,8 @@ class Policy:
         _check_number(self, "attempt_timeout", above=0, optional=True)
         if not isinstance(self.retry, RetryConfig | None):
             raise TypeError(_wrong(self, "retry", "a RetryConfig or None"))
+        if not isinstance(self.budget, RetryBudget | None):
+            raise TypeError(_wrong(self, "budget", "a RetryBudget or None"))
         if not isinstance(self.breaker, BreakerConfig | None):
             raise TypeError(_wrong(self, "breaker", "a BreakerConfig or None"))
 

@@ -10,7 +10,8 @@ from typing import Any, Final, Protocol
 import anyio
 
 from resilient_http._core.breaker import Breaker, BreakerState
-from resilient_http.policy import BreakerConfig
+from resilient_http._core.budget import Budget
+from resilient_http.policy import BreakerConfig, RetryBudget
 
 MOST_ORIGINS: Final = 1024
 """Origins remembered at once; the least recently used harmless one makes room."""
@@ -64,6 +65,7 @@ class Origin:
     """One scheme, host and port, and what is known of it."""
 
     breaker: Breaker | None = None
+    budget: Budget | None = None
     counts: Counts = field(default_factory=Counts)
 
     def is_harmless(self, now: float) -> bool:
@@ -114,6 +116,14 @@ class State:
                 origin.breaker = Breaker(config, self.rng)
             return origin.breaker
 
+    def budget(self, key: str, config: RetryBudget) -> Budget:
+        """Return the budget of an origin; the first config asked with makes it."""
+        with self.lock:
+            origin = self.origin(key)
+            if origin.budget is None:
+                origin.budget = Budget(config)
+            return origin.budget
+
     def snapshot(self) -> dict[str, Any]:
         """Return what is known of every origin, as plain data of this moment."""
         now = self.clock.now()
@@ -123,7 +133,8 @@ class State:
                     key: {
                         **asdict(origin.counts),
                         "breaker": origin.breaker
-                        and {**asdict(origin.breaker.snapshot(now))},
+                        and asdict(origin.breaker.snapshot(now)),
+                        "budget": origin.budget and origin.budget.tokens,
                     }
                     for key, origin in self._origins.items()
                 }

@@ -16,6 +16,7 @@ from random import Random
 
 from resilient_http._core import backoff
 from resilient_http._core.breaker import Breaker, Permit, Refusal
+from resilient_http._core.budget import Budget, Payment
 from resilient_http._core.limits import Limits
 from resilient_http._core.verdict import (
     Answer,
@@ -136,11 +137,32 @@ class Gate:
         return self._breaker is not None and self._breaker.retry_after(now) > delay
 
 
+class Purse:
+    """The retry budget, where there is one, as one hop pays from it."""
+
+    def __init__(self, budget: Budget | None) -> None:
+        self._budget = budget
+        self._paid: Payment | None = None
+
+    def pay(self, *, throttled: bool) -> bool:
+        """Pay for a retry; False if there is not enough, and it must not be sent."""
+        if self._budget is None:
+            return True
+        self._paid = self._budget.spend(throttled=throttled)
+        return self._paid is not None
+
+    def succeed(self) -> None:
+        """Take back what was paid last, or earn what a call at once does."""
+        if self._budget is not None:
+            self._budget.succeed(self._paid)
+
+
 def hop(  # noqa: PLR0913 - what the decision depends on, each by its name
     *,
     request: Request,
     retry: RetryConfig | None,
     gate: Gate,
+    purse: Purse,
     limits: Limits,
     rng: Random,
     now: float,
@@ -174,13 +196,17 @@ def hop(  # noqa: PLR0913 - what the decision depends on, each by its name
         outcome = _outcome(seen)
         delay = _delay(seen, sends, request, retry, rng)
         if delay is not None and now + delay >= limits.call_at:
-            delay = (
-                None  # not worth waiting for: the answer at hand is better than none
-            )
+            delay = None  # the answer at hand is better than none
+        if delay is None and outcome is Outcome.SUCCESS:
+            purse.succeed()
         if delay is None and _is_unread(seen) and outcome is not Outcome.FAILURE:
             return Done()
         gate.settle(outcome, now, _asked(seen))
-        if delay is None or gate.is_shut_for(delay, now):
+        if (
+            delay is None
+            or gate.is_shut_for(delay, now)
+            or not purse.pay(throttled=_is_throttled(seen))
+        ):
             gate.conclude(outcome, now)
             return Late() if isinstance(seen, Expired) else Done()
         now = (yield Wait(delay)).now
@@ -207,13 +233,17 @@ def _delay(
         retry,
         sends,
         rng,
-        throttled=is_throttled(seen.answer),
+        throttled=_is_throttled(seen),
         retry_after=seen.answer.retry_after,
     )
 
 
 def _is_unread(seen: Ended) -> bool:
     return isinstance(seen, Reply) and seen.unread
+
+
+def _is_throttled(seen: Ended) -> bool:
+    return isinstance(seen, Reply) and is_throttled(seen.answer)
 
 
 def _asked(seen: Ended) -> float:

@@ -429,6 +429,25 @@ async def test_what_the_caller_has_seen_is_never_repeated(colour: Colour) -> Non
     assert len(vars(caught.value)["attempts"]) == 1
 
 
+@pytest.mark.case("R5")
+async def test_an_outage_uses_up_the_budget_and_traffic_brings_it_back(
+    colour: Colour,
+) -> None:
+    world = World(503)
+    policy = Policy(breaker=None)
+    async with world.caller(colour, policy=policy) as caller:
+        for _ in range(100):
+            await caller.get()
+        assert world.sends == 100 + 35  # 500 tokens at 14 for each retry
+        world.script = [200]
+        for _ in range(4):
+            await caller.get()
+        world.script = [503, 200]
+        assert (await caller.get()).status_code == 200
+        known = caller.client.snapshot()["origins"]  # type: ignore[union-attr]  # ours
+    assert known["http://a:80"]["budget"] == 500 - 35 * 14 + 4
+
+
 def test_the_clock_of_these_tests_counts_waits() -> None:
     clock = ManualClock()
     clock.sleep(2)

@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from resilient_http._core.breaker import Breaker, Refusal
+from resilient_http._core.budget import Budget
 from resilient_http._core.hop import (
     Done,
     Ended,
@@ -14,6 +15,7 @@ from resilient_http._core.hop import (
     Flow,
     Gate,
     Late,
+    Purse,
     Reply,
     Send,
     Wait,
@@ -22,7 +24,7 @@ from resilient_http._core.hop import (
 )
 from resilient_http._core.limits import Limits
 from resilient_http._core.verdict import Answer, Fault, Outcome, Request
-from resilient_http.policy import BreakerConfig, RetryConfig
+from resilient_http.policy import BreakerConfig, RetryBudget, RetryConfig
 
 RETRY = RetryConfig(max_attempts=3, base_delay=1, max_delay=8)
 CUT = Fault(retryable=True)
@@ -36,10 +38,11 @@ class LongestWait(Random):
 class Play:
     """A hop under way, the breaker it goes through, and its lines."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a hop depends on, each by its name
         self,
         *,
         breaker: Breaker | None = None,
+        budget: Budget | None = None,
         deadline: float = 30,
         retry: RetryConfig | None = RETRY,
         idempotent: bool = True,
@@ -50,6 +53,7 @@ class Play:
             request=Request(idempotent=idempotent),
             retry=retry,
             gate=self.gate,
+            purse=Purse(budget),
             limits=Limits(0, deadline=deadline, attempt=10, longest_phase=0),
             rng=LongestWait(),
             now=now,
@@ -197,6 +201,50 @@ def test_what_the_server_asks_for_keeps_the_breaker_open() -> None:
     next(play.flow)
     assert play.end(reply(0, 503, wait=60)) == Done()
     assert dependency.retry_after(0) >= 60
+
+
+def test_a_retry_that_cannot_be_paid_for_is_not_sent() -> None:
+    budget = Budget(RetryBudget(capacity=14))
+    play = Play(budget=budget)
+    next(play.flow)
+    assert play.flow.send(Failure(1, CUT)) == Wait(1)
+    assert budget.tokens == 0
+    assert play.flow.send(Woke(2)) == Send()
+    assert play.end(Failure(3, CUT)) == Done()
+
+
+def test_a_call_that_succeeds_in_the_end_gets_its_last_payment_back() -> None:
+    budget = Budget(RetryBudget(capacity=100))
+    play = Play(budget=budget)
+    next(play.flow)
+    play.flow.send(Failure(1, CUT))
+    play.flow.send(Woke(2))
+    play.flow.send(reply(3, 429))
+    assert budget.tokens == 100 - 14 - 5
+    play.flow.send(Woke(5))
+    assert play.end(reply(6, 200)) == Done()
+    assert budget.tokens == 100 - 14
+
+
+def test_a_call_that_succeeds_at_once_earns_a_token() -> None:
+    budget = Budget(RetryBudget(capacity=100))
+    budget.spend()
+    play = Play(budget=budget)
+    next(play.flow)
+    assert play.end(reply(1, 200)) == Done()
+    assert budget.tokens == 100 - 14 + 1
+
+
+def test_nothing_is_paid_for_a_wait_that_is_not_begun() -> None:
+    budget = Budget(RetryBudget(capacity=100))
+    play = Play(budget=budget, deadline=5)
+    next(play.flow)
+    assert play.end(reply(1, 503, wait=4)) == Done()
+    dependency = breaker(minimum_calls=1)
+    play = Play(budget=budget, breaker=dependency)
+    next(play.flow)
+    assert play.end(Failure(1, CUT)) == Done()
+    assert budget.tokens == 100
 
 
 def test_a_send_does_not_end_by_waking() -> None:

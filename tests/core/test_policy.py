@@ -13,6 +13,7 @@ from resilient_http.policy import (
     IDEMPOTENT,
     BreakerConfig,
     Policy,
+    RetryBudget,
     RetryConfig,
     Unchosen,
 )
@@ -67,7 +68,9 @@ def test_a_default_stays_a_default_through_replace_and_pickle() -> None:
 
 
 def test_every_part_can_be_switched_off() -> None:
-    off = Policy(deadline=None, attempt_timeout=None, retry=None, breaker=None)
+    off = Policy(
+        deadline=None, attempt_timeout=None, retry=None, budget=None, breaker=None
+    )
     assert {getattr(off, field.name) for field in fields(off)} == {None}
 
 
@@ -231,3 +234,16 @@ def test_none_is_taken_where_it_means_something(kind: Any, name: str) -> None:
 )
 def test_other_garbage_is_refused_by_name(kind: Any, name: str, value: object) -> None:
     refusal(kind, name, value)
+
+
+def test_a_budget_is_full_at_first_and_its_prices_are_documented() -> None:
+    assert RetryBudget() == RetryBudget(capacity=500, cost=14, throttled_cost=5)
+    assert Policy().budget == RetryBudget()
+
+
+@pytest.mark.parametrize("name", ["capacity", "cost", "throttled_cost"])
+@pytest.mark.parametrize("value", [NAN, INF, -0.001, True, "1", None])
+def test_a_budget_is_made_of_numbers_of_at_least_zero(name: str, value: object) -> None:
+    refusal(RetryBudget, name, value)
+    made: Any = RetryBudget
+    assert getattr(made(**{name: 0}), name) == 0
