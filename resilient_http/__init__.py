@@ -6,7 +6,13 @@ from resilient_http.patterns import (
     combine_circuit_breaker_and_retry,
     with_retry,
 )
-from resilient_http.policy import BreakerConfig, Policy, RetryBudget, RetryConfig
+from resilient_http.policy import (
+    BreakerConfig,
+    Policy,
+    RateLimit,
+    RetryBudget,
+    RetryConfig,
+)
 from resilient_http.problems import (
     AppException,
     CircuitBreakerOpenException,
@@ -33,6 +39,7 @@ __all__ = [
     "DeadlineExceededException",
     "Policy",
     "ProblemDetail",
+    "RateLimit",
     "RateLimitException",
     "ResilientTransport",
     "Response",

@@ -14,6 +14,7 @@ from resilient_http import errors
 from resilient_http._core import retry_after
 from resilient_http._core.attempt import Attempt
 from resilient_http._core.breaker import Refusal
+from resilient_http._core.gates import Gate, Line, Purse, TooSoon
 from resilient_http._core.hop import (
     Command,
     Done,
@@ -21,8 +22,6 @@ from resilient_http._core.hop import (
     Ending,
     Expired,
     Failure,
-    Gate,
-    Purse,
     Reply,
     Woke,
     hop,
@@ -156,6 +155,7 @@ class Hop:
         self._flow = hop(
             request=_repeatable(self.request, self._upload),
             retry=policy.retry,
+            line=self._line(),
             gate=self._gate,
             purse=Purse(budget),
             limits=self.call.limits,
@@ -275,11 +275,23 @@ class Hop:
                 return last
         raise self._refusal() from cause
 
+    def _line(self) -> Line:
+        config = self.call.policy.rate_limit
+        if config is None or self.call.attempts:  # a redirect is no new call
+            return Line(None, may_wait=True)
+        bucket = self._state.bucket(self._origin, config)
+        return Line(bucket, may_wait=config.mode == "wait")
+
     def _timeout(self, text: str) -> Exception:
         error: Exception = self.call.family.http.ReadTimeout(text, request=self.request)
         return error
 
     def _refusal(self) -> Exception:
+        if isinstance(self._ending, TooSoon):
+            self._counts.refused += 1
+            return errors.rate_limited(
+                self._origin, self._ending.retry_after, self.request, self.call.family
+            )
         if isinstance(self._ending, Refusal):
             self._counts.refused += 1
             wait = self._ending.retry_after

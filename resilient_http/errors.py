@@ -22,6 +22,7 @@ from resilient_http.problems import (
     AppException,
     CircuitBreakerOpenException,
     DeadlineExceededException,
+    RateLimitException,
 )
 
 _Problem = TypeVar("_Problem", bound=AppException)
@@ -67,6 +68,16 @@ def breaker_open(
     until = f"ask again in {wait:.1f} s" if wait > 0 else "others are trying it"
     problem = CircuitBreakerOpenException(
         f"{origin} has been failing; {until}", retry_after=wait
+    )
+    return _as(problem, family.http.TransportError, request=request, received=True)
+
+
+def rate_limited(
+    origin: str, wait: float, request: Any, family: Family
+) -> RateLimitException:
+    """Return the refusal to send so soon, as a `TransportError` too."""
+    problem = RateLimitException(
+        f"calls to {origin} are limited; ask again in {wait:.3g} s", retry_after=wait
     )
     return _as(problem, family.http.TransportError, request=request, received=True)
 

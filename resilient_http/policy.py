@@ -164,6 +164,33 @@ class RetryBudget:
         _check_number(self, "throttled_cost", least=0)
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How many calls may begin in a span of time.
+
+    In any t seconds, at most ``burst + t * limit / window``.
+    """
+
+    limit: int
+    """Calls in each `window`, in the long run."""
+
+    window: float
+    """Seconds."""
+
+    burst: int | None = field(default=None, kw_only=True)
+    """Calls that may begin at once after a pause. None: `limit`; 1: evenly spaced."""
+
+    mode: Literal["wait", "reject"] = field(default="wait", kw_only=True)
+    """Whether a call that comes too soon waits for its turn or is refused."""
+
+    def __post_init__(self) -> None:
+        _check_count(self, "limit")
+        _check_number(self, "window", above=0)
+        if self.burst is not None:
+            _check_count(self, "burst")
+        _check_choice(self, "mode", ("wait", "reject"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Everything a call is told, in one value."""
@@ -174,6 +201,9 @@ class Policy:
 
     attempt_timeout: float | None = DEFAULT_ATTEMPT_TIMEOUT
     """Time for one send, to the end of its response head. None: no bound of ours."""
+
+    rate_limit: RateLimit | None = None
+    """How many calls may begin in a span of time. None: any number."""
 
     retry: RetryConfig | None = field(default_factory=RetryConfig)
     """When to try again. None: each call is sent once."""
@@ -189,6 +219,8 @@ class Policy:
         _check_number(self, "attempt_timeout", above=0, optional=True)
         if not isinstance(self.retry, RetryConfig | None):
             raise TypeError(_wrong(self, "retry", "a RetryConfig or None"))
+        if not isinstance(self.rate_limit, RateLimit | None):
+            raise TypeError(_wrong(self, "rate_limit", "a RateLimit or None"))
         if not isinstance(self.budget, RetryBudget | None):
             raise TypeError(_wrong(self, "budget", "a RetryBudget or None"))
         if not isinstance(self.breaker, BreakerConfig | None):
@@ -268,3 +300,9 @@ def _exceptions(config: RetryConfig) -> tuple[type[Exception], ...]:
         message = "a tuple of Exception classes, or None"
         raise TypeError(_wrong(config, "retryable_exceptions", message))
     return found
+
+
+def _check_choice(config: object, name: str, choices: tuple[str | None, ...]) -> None:
+    value = getattr(config, name)
+    if not isinstance(value, str | None) or value not in choices:
+        raise ValueError(_wrong(config, name, " or ".join(map(repr, choices))))

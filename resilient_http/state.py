@@ -10,8 +10,9 @@ from typing import Any, Final, Protocol
 import anyio
 
 from resilient_http._core.breaker import Breaker, BreakerState
+from resilient_http._core.bucket import Bucket
 from resilient_http._core.budget import Budget
-from resilient_http.policy import BreakerConfig, RetryBudget
+from resilient_http.policy import BreakerConfig, RateLimit, RetryBudget
 
 MOST_ORIGINS: Final = 1024
 """Origins remembered at once; the least recently used harmless one makes room."""
@@ -55,7 +56,7 @@ class Counts:
     sends: int = 0
     """Sends of all calls; more than `calls` by the retries."""
     refused: int = 0
-    """Calls that the breaker refused without a send."""
+    """Calls that were refused here, without a send."""
     expired: int = 0
     """Calls whose deadline passed."""
 
@@ -66,6 +67,7 @@ class Origin:
 
     breaker: Breaker | None = None
     budget: Budget | None = None
+    bucket: Bucket | None = None
     counts: Counts = field(default_factory=Counts)
 
     def is_harmless(self, now: float) -> bool:
@@ -123,6 +125,14 @@ class State:
             if origin.budget is None:
                 origin.budget = Budget(config)
             return origin.budget
+
+    def bucket(self, key: str, config: RateLimit) -> Bucket:
+        """Return the rate limit of an origin; the first config asked with makes it."""
+        with self.lock:
+            origin = self.origin(key)
+            if origin.bucket is None:
+                origin.bucket = Bucket(config)
+            return origin.bucket
 
     def snapshot(self) -> dict[str, Any]:
         """Return what is known of every origin, as plain data of this moment."""

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from random import Random
 
 from resilient_http._core import backoff
-from resilient_http._core.breaker import Breaker, Permit, Refusal
-from resilient_http._core.budget import Budget, Payment
+from resilient_http._core.breaker import Refusal
+from resilient_http._core.gates import Gate, Line, Purse, TooSoon
 from resilient_http._core.limits import Limits
 from resilient_http._core.verdict import (
     Answer,
@@ -86,81 +86,15 @@ class Late:
 
 Command = Send | Wait
 Ended = Reply | Failure | Expired
-Ending = Done | Refusal | Late
+Ending = Done | Refusal | TooSoon | Late
 Flow = Generator[Command, Ended | Woke, Ending]
-
-
-class Gate:
-    """The breaker, where there is one, as one hop goes through it."""
-
-    def __init__(self, breaker: Breaker | None) -> None:
-        self._breaker = breaker
-        self._permit: Permit | None = None
-        self._first: Permit | None = None
-
-    def admit(self, now: float) -> Refusal | None:
-        """Ask for leave to send; None if it was given."""
-        if self._breaker is None:
-            return None
-        granted = self._breaker.admit(now)
-        if isinstance(granted, Refusal):
-            return granted
-        self._permit = granted
-        if self._first is None:
-            self._first = granted
-        return None
-
-    def settle(self, outcome: Outcome, now: float, retry_after: float = 0.0) -> None:
-        """Hand the permit back, and say what came of it."""
-        if self._breaker is None or self._permit is None:
-            return
-        permit, self._permit = self._permit, None
-        if outcome in (Outcome.SUCCESS, Outcome.FAILURE):
-            failed = outcome is Outcome.FAILURE
-            self._breaker.settle(
-                permit, failed=failed, now=now, retry_after=retry_after
-            )
-        else:
-            answered = outcome is Outcome.ANSWERED
-            self._breaker.abandon(permit, now, answered=answered)
-
-    def conclude(self, outcome: Outcome, now: float) -> None:
-        """Say what came of the whole call. Neutral ends are not told."""
-        if self._breaker is None or self._first is None:
-            return
-        if outcome in (Outcome.SUCCESS, Outcome.FAILURE):
-            failed = outcome is Outcome.FAILURE
-            self._breaker.conclude(self._first, failed=failed, now=now)
-
-    def is_shut_for(self, delay: float, now: float) -> bool:
-        """Whether a send after `delay` would be refused for certain."""
-        return self._breaker is not None and self._breaker.retry_after(now) > delay
-
-
-class Purse:
-    """The retry budget, where there is one, as one hop pays from it."""
-
-    def __init__(self, budget: Budget | None) -> None:
-        self._budget = budget
-        self._paid: Payment | None = None
-
-    def pay(self, *, throttled: bool) -> bool:
-        """Pay for a retry; False if there is not enough, and it must not be sent."""
-        if self._budget is None:
-            return True
-        self._paid = self._budget.spend(throttled=throttled)
-        return self._paid is not None
-
-    def succeed(self) -> None:
-        """Take back what was paid last, or earn what a call at once does."""
-        if self._budget is not None:
-            self._budget.succeed(self._paid)
 
 
 def hop(  # noqa: PLR0913 - what the decision depends on, each by its name
     *,
     request: Request,
     retry: RetryConfig | None,
+    line: Line,
     gate: Gate,
     purse: Purse,
     limits: Limits,
@@ -173,24 +107,23 @@ def hop(  # noqa: PLR0913 - what the decision depends on, each by its name
     body has ended.
 
     Returns:
-        `Refusal` only if nothing was sent; `Late` if the deadline has passed.
+        `TooSoon` or `Refusal` only if nothing was sent; `Late` if the deadline has
+        passed.
 
     """
+    turn = line.enter(now, limits.call_at)
+    if isinstance(turn, TooSoon):
+        return turn
+    if turn > 0:
+        now = yield from _wait_in(line, turn, now)
     sends = 0
     while True:
         if now >= limits.call_at:
             return Late()
         refusal = gate.admit(now)
         if refusal is not None:
-            return refusal if sends == 0 else Done()
-        limits.begin_send(now)
-        try:
-            seen = yield Send()
-        except GeneratorExit:  # cancelled, or the program is on its way out
-            gate.settle(Outcome.NEUTRAL, now)
-            raise
-        if isinstance(seen, Woke):
-            raise TypeError(f"a send does not end so: {seen}")
+            return _turned_away(refusal, line, sends, now)
+        seen = yield from _send(gate, limits, now)
         now = seen.now
         sends += 1
         outcome = _outcome(seen)
@@ -210,6 +143,39 @@ def hop(  # noqa: PLR0913 - what the decision depends on, each by its name
             gate.conclude(outcome, now)
             return Late() if isinstance(seen, Expired) else Done()
         now = (yield Wait(delay)).now
+
+
+def _wait_in(
+    line: Line, turn: float, now: float
+) -> Generator[Command, Ended | Woke, float]:
+    try:
+        return (yield Wait(turn)).now
+    except GeneratorExit:  # cancelled, or the program is on its way out
+        line.leave(now)
+        raise
+
+
+def _turned_away(
+    refusal: Refusal, line: Line, sends: int, now: float
+) -> Refusal | Done:
+    if sends > 0:
+        return Done()
+    line.leave(now)
+    return refusal
+
+
+def _send(
+    gate: Gate, limits: Limits, now: float
+) -> Generator[Command, Ended | Woke, Ended]:
+    limits.begin_send(now)
+    try:
+        seen = yield Send()
+    except GeneratorExit:  # likewise
+        gate.settle(Outcome.NEUTRAL, now)
+        raise
+    if isinstance(seen, Woke):
+        raise TypeError(f"a send does not end so: {seen}")
+    return seen
 
 
 def _outcome(seen: Ended) -> Outcome:

@@ -5,7 +5,9 @@ from random import Random
 import pytest
 
 from resilient_http._core.breaker import Breaker, Refusal
+from resilient_http._core.bucket import Bucket
 from resilient_http._core.budget import Budget
+from resilient_http._core.gates import Gate, Line, Purse, TooSoon
 from resilient_http._core.hop import (
     Done,
     Ended,
@@ -13,9 +15,7 @@ from resilient_http._core.hop import (
     Expired,
     Failure,
     Flow,
-    Gate,
     Late,
-    Purse,
     Reply,
     Send,
     Wait,
@@ -24,7 +24,7 @@ from resilient_http._core.hop import (
 )
 from resilient_http._core.limits import Limits
 from resilient_http._core.verdict import Answer, Fault, Outcome, Request
-from resilient_http.policy import BreakerConfig, RetryBudget, RetryConfig
+from resilient_http.policy import BreakerConfig, RateLimit, RetryBudget, RetryConfig
 
 RETRY = RetryConfig(max_attempts=3, base_delay=1, max_delay=8)
 CUT = Fault(retryable=True)
@@ -43,6 +43,8 @@ class Play:
         *,
         breaker: Breaker | None = None,
         budget: Budget | None = None,
+        bucket: Bucket | None = None,
+        may_wait: bool = True,
         deadline: float = 30,
         retry: RetryConfig | None = RETRY,
         idempotent: bool = True,
@@ -52,6 +54,7 @@ class Play:
         self.flow: Flow = hop(
             request=Request(idempotent=idempotent),
             retry=retry,
+            line=Line(bucket, may_wait=may_wait),
             gate=self.gate,
             purse=Purse(budget),
             limits=Limits(0, deadline=deadline, attempt=10, longest_phase=0),
@@ -245,6 +248,55 @@ def test_nothing_is_paid_for_a_wait_that_is_not_begun() -> None:
     next(play.flow)
     assert play.end(Failure(1, CUT)) == Done()
     assert budget.tokens == 100
+
+
+ONE_A_SECOND = RateLimit(1, 1.0)
+
+
+def test_a_call_waits_its_turn() -> None:
+    bucket = Bucket(ONE_A_SECOND)
+    for turn in range(3):
+        play = Play(bucket=bucket)
+        if turn:
+            assert next(play.flow) == Wait(turn)
+            assert play.flow.send(Woke(turn)) == Send()
+        else:
+            assert next(play.flow) == Send()
+        assert play.end(reply(turn, 200)) == Done()
+
+
+def test_retries_of_a_call_wait_in_no_line() -> None:
+    play = Play(bucket=Bucket(RateLimit(1, 100.0)))
+    assert next(play.flow) == Send()
+    assert play.flow.send(Failure(1, CUT)) == Wait(1)
+    assert play.flow.send(Woke(2)) == Send()
+
+
+@pytest.mark.parametrize(("may_wait", "deadline"), [(False, 30), (True, 5)])
+def test_a_call_that_cannot_wait_is_refused_and_takes_no_place(
+    may_wait: bool, deadline: float
+) -> None:
+    bucket = Bucket(RateLimit(1, 10.0))
+    bucket.reserve(0)
+    for _ in range(3):
+        play = Play(bucket=bucket, may_wait=may_wait, deadline=deadline)
+        assert play.end() == TooSoon(10)
+    assert bucket.wait(0) == 10
+
+
+def test_a_turn_that_is_not_used_goes_to_the_next() -> None:
+    bucket = Bucket(ONE_A_SECOND)
+    bucket.reserve(0)
+    cancelled = Play(bucket=bucket)
+    assert next(cancelled.flow) == Wait(1)
+    cancelled.flow.close()
+    assert bucket.wait(0) == 1
+    dependency = breaker()
+    fail(dependency, 2)
+    refused = Play(bucket=bucket, breaker=dependency)
+    assert next(refused.flow) == Wait(1)
+    assert isinstance(refused.end(Woke(1)), Refusal)
+    assert bucket.wait(1) == 0
 
 
 def test_a_send_does_not_end_by_waking() -> None:

@@ -13,6 +13,7 @@ from resilient_http.policy import (
     IDEMPOTENT,
     BreakerConfig,
     Policy,
+    RateLimit,
     RetryBudget,
     RetryConfig,
     Unchosen,
@@ -69,7 +70,12 @@ def test_a_default_stays_a_default_through_replace_and_pickle() -> None:
 
 def test_every_part_can_be_switched_off() -> None:
     off = Policy(
-        deadline=None, attempt_timeout=None, retry=None, budget=None, breaker=None
+        deadline=None,
+        attempt_timeout=None,
+        rate_limit=None,
+        retry=None,
+        budget=None,
+        breaker=None,
     )
     assert {getattr(off, field.name) for field in fields(off)} == {None}
 
@@ -247,3 +253,33 @@ def test_a_budget_is_made_of_numbers_of_at_least_zero(name: str, value: object) 
     refusal(RetryBudget, name, value)
     made: Any = RetryBudget
     assert getattr(made(**{name: 0}), name) == 0
+
+
+def test_a_rate_limit_waits_and_has_the_limit_for_its_burst() -> None:
+    assert RateLimit(5, 2.0) == RateLimit(limit=5, window=2, burst=None, mode="wait")
+    assert Policy().rate_limit is None
+    assert RateLimit(1, 1, burst=None, mode="reject").mode == "reject"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("limit", value) for value in (0, -1, 1.5, NAN, True, "3", None)),
+        *(("window", value) for value in (0, -1, NAN, INF, True, "1", None)),
+        *(("burst", value) for value in (0, -1, 1.5, True, "3")),
+        *(("mode", value) for value in ("drop", None, 1)),
+    ],
+)
+def test_a_rate_limit_refuses_garbage_by_name(name: str, value: object) -> None:
+    def made(**given: Any) -> RateLimit:
+        return RateLimit(**{"limit": 10, "window": 1.0, **given})
+
+    made.__name__ = "RateLimit"
+    refusal(made, name, value)
+
+
+def test_a_policy_is_made_of_the_right_parts() -> None:
+    wrong: Any = {"limit": 5}
+    for part in ("rate_limit", "retry", "budget", "breaker"):
+        with pytest.raises(TypeError, match=rf"Policy\.{part} must be .* got "):
+            Policy(**{part: wrong})
