@@ -1,6 +1,7 @@
 """Calls between services that survive a bad day: httpx clients that hold."""
 
 from resilient_http.client import AsyncClient, Client, wrap
+from resilient_http.context import deadline
 from resilient_http.patterns import (
     CircuitBreaker,
     combine_circuit_breaker_and_retry,
@@ -47,6 +48,7 @@ __all__ = [
     "RetryConfig",
     "State",
     "combine_circuit_breaker_and_retry",
+    "deadline",
     "with_retry",
     "wrap",
 ]

@@ -29,7 +29,7 @@ from resilient_http._core.hop import (
 from resilient_http._core.limits import Limits
 from resilient_http._core.verdict import Answer, Outcome, Request, judge
 from resilient_http.bodies import Upload, upload_of
-from resilient_http.context import request_id
+from resilient_http.context import request_id, time_left
 from resilient_http.policy import IDEMPOTENT
 from resilient_http.problems.contract import is_typed
 from resilient_http.response import FIRST_ERROR, Response, adopt, carries_problem
@@ -74,6 +74,7 @@ class Call:
             deadline=self.policy.deadline if own is None else own,
             attempt=self.policy.attempt_timeout,
             longest_phase=longest_phase_of(request),
+            outer=time_left(),
         )
 
     def chosen(self) -> float:

@@ -4,8 +4,47 @@
 code that serves it calls another service.
 """
 
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
 request_id: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 """The id of the request being served; None outside one."""
+
+_ends: Final[ContextVar[float]] = ContextVar("ends", default=math.inf)
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Bound every call made inside, all of them together.
+
+    A bound inside another can only be sooner. It is kept by the machine's monotonic
+    clock, and seen by the tasks that are started inside.
+
+    Args:
+        seconds: Above 0.
+
+    Raises:
+        DeadlineExceededException: From a call that is not done in time, or that begins
+            when the time is over.
+        TypeError: It is not a number.
+        ValueError: It is not above 0, or without end.
+
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"deadline must be seconds, got {seconds!r}")
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"deadline must be above 0 and finite, got {seconds!r}")
+    token = _ends.set(min(_ends.get(), time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _ends.reset(token)
+
+
+def time_left() -> float:
+    """Return what is left of the innermost deadline, in seconds; infinity outside."""
+    return _ends.get() - time.monotonic()

@@ -11,6 +11,7 @@ import httpcore2
 import httpx2
 
 from resilient_http.client import AsyncCalls, SyncCalls, rewrap
+from resilient_http.context import deadline
 from resilient_http.family import Family
 from resilient_http.patterns import (
     CircuitBreaker,
@@ -56,6 +57,7 @@ __all__ = [
     "RetryConfig",
     "State",
     "combine_circuit_breaker_and_retry",
+    "deadline",
     "with_retry",
     "wrap",
 ]

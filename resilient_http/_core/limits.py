@@ -24,6 +24,7 @@ class Limits:
         attempt: For one send, to the end of its response head; None for no limit.
         longest_phase: The greatest of the phase timeouts that the caller gave httpx,
             in seconds: no default is less. Infinity lifts the defaults.
+        outer: What is left of a deadline around the call, in seconds.
 
     """
 
@@ -34,11 +35,13 @@ class Limits:
         deadline: float | None,
         attempt: float | None,
         longest_phase: float,
+        outer: float = math.inf,
     ) -> None:
         self._attempt = attempt
         self._longest_phase = longest_phase
         self._patience = max(10.0, longest_phase)
-        self.chosen, self._default = self._ends(now, deadline)
+        chosen, self._default = self._ends(now, deadline)
+        self.chosen = min(chosen, now + outer)
         """When the call ends because somebody said so; infinity for never."""
         self._send_chosen = self._send_default = math.inf
         self._moving_until = -math.inf

@@ -1,5 +1,6 @@
 """One deadline for the whole call, the body included."""
 
+import math
 import socket
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -12,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from resilient_http import Policy, RetryConfig, State
+from resilient_http import Policy, RetryConfig, State, deadline
 from resilient_http.problems import DeadlineExceededException
 from tests.client.wire import drip, wire_server
 from tests.client.world import Caller, Colour, Recorded, World
@@ -203,6 +204,48 @@ def test_a_chosen_deadline_holds_for_a_streamed_body(read: Read) -> None:
         read(CHOSEN, b"x", 20, 10, True)
 
 
+async def test_a_deadline_around_calls_bounds_all_of_them_together(
+    colour: Colour,
+) -> None:
+    def slow(connection: socket.socket) -> None:
+        time.sleep(0.15)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with wire_server(slow) as server:
+        client = client_of(colour, limits=httpx.Limits(max_keepalive_connections=0))
+        caller = Caller(client)
+        answered: list[int] = []
+
+        async def ask_on_and_on() -> None:
+            while True:
+                with deadline(30):
+                    answered.append((await caller.get(server.url)).status_code)
+
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceededException), deadline(60), deadline(0.5):
+            await ask_on_and_on()
+        assert time.monotonic() - began == pytest.approx(0.5, abs=0.1)
+        assert 1 <= len(answered) <= 3
+        await caller.get(server.url)
+        await close(client)
+
+
+async def test_no_call_begins_once_the_time_is_over(colour: Colour) -> None:
+    world = World(200)
+    async with world.caller(colour) as caller:
+        with deadline(0.001):
+            time.sleep(0.002)  # noqa: ASYNC251 - the time that is over is real
+            with pytest.raises(DeadlineExceededException):
+                await caller.get()
+    assert world.sends == 0
+
+
+@pytest.mark.parametrize("seconds", ["2", True, None, -1, 0, math.nan, math.inf])
+def test_a_malformed_deadline_around_calls_is_refused(seconds: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"deadline must be .* got "):
+        deadline(seconds).__enter__()
+
+
 async def test_a_deadline_holds_for_what_is_neither_send_nor_wait() -> None:
     class Hanging(httpx.Auth):
         async def async_auth_flow(
@@ -244,12 +287,12 @@ async def test_a_default_is_never_less_than_what_httpx_was_given(
                 await caller.get()
 
 
-@pytest.mark.parametrize("deadline", ["2", True, -1, 0, float("nan"), float("inf")])
-async def test_a_malformed_deadline_is_refused(colour: Colour, deadline: Any) -> None:
+@pytest.mark.parametrize("given", ["2", True, -1, 0, float("nan"), float("inf")])
+async def test_a_malformed_deadline_is_refused(colour: Colour, given: Any) -> None:
     world = World(200)
     async with world.caller(colour) as caller:
         with pytest.raises((TypeError, ValueError), match=r"deadline.* got "):
-            await caller.get(extensions={"deadline": deadline})
+            await caller.get(extensions={"deadline": given})
     assert world.sends == 0
 
 

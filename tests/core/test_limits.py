@@ -31,6 +31,16 @@ def test_the_call_ends_its_last_send() -> None:
     assert made.at == 108
 
 
+@pytest.mark.parametrize(
+    ("own", "outer", "ends"), [(8.0, 5.0, 105), (8.0, 50.0, 108), (None, 5.0, 105)]
+)
+def test_a_deadline_around_the_call_holds_if_it_is_sooner(
+    own: float | None, outer: float, ends: float
+) -> None:
+    made = Limits(100, deadline=own, attempt=None, longest_phase=math.inf, outer=outer)
+    assert (made.at, made.call_at, made.chosen) == (ends, ends, ends)
+
+
 def test_none_is_no_limit() -> None:
     made = limits(None, None)
     made.begin_send(105)
