@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Final, Self
+from uuid import uuid4
 
 from resilient_http import errors
 from resilient_http._core import retry_after
@@ -45,6 +46,8 @@ from resilient_http.settings import (
 TICK: Final = 1e-3
 """Seconds within which two readings of the clock are one moment."""
 
+_OUR_KEY: Final = "resilient_http.idempotency_key"
+
 _current: ContextVar["Call | None"] = ContextVar("current", default=None)
 
 
@@ -68,6 +71,8 @@ class Call:
         self.streamed = streamed
         self.attempts: tuple[Attempt, ...] = ()
         self.announced = False
+        if self.policy.idempotency_keys and request.method in ("POST", "PATCH"):
+            _give_key(request)
         self.began = settings.state.clock.now()
         self.limits = Limits(
             self.began,
@@ -340,6 +345,18 @@ class Hop:
         if known is not None and "X-Request-ID" not in headers:
             headers["X-Request-ID"] = known
             self.call.announced = True
+
+
+def _give_key(request: Any) -> None:
+    """Give a request a key of its own, unless its sender has.
+
+    One that was sent before still has ours: a new call is not a repeat of the old.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is None or key == request.extensions.get(_OUR_KEY):
+        # A structured-field string: draft-ietf-httpapi-idempotency-key-header.
+        key = request.extensions[_OUR_KEY] = f'"{uuid4()}"'
+        request.headers["Idempotency-Key"] = key
 
 
 def _answer(response: Response) -> Answer:

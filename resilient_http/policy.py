@@ -214,7 +214,13 @@ class Policy:
     breaker: BreakerConfig | None = field(default_factory=BreakerConfig)
     """When to refuse without sending. None: the breaker is neither asked nor told."""
 
+    idempotency_keys: bool = False
+    """Whether each POST and PATCH is given an `Idempotency-Key` of its own, the same
+    on every send, which makes it safe to repeat where the server honours it."""
+
     def __post_init__(self) -> None:
+        if not isinstance(self.idempotency_keys, bool):
+            raise TypeError(_wrong(self, "idempotency_keys", "True or False"))
         _check_number(self, "deadline", above=0, optional=True)
         _check_number(self, "attempt_timeout", above=0, optional=True)
         if not isinstance(self.retry, RetryConfig | None):

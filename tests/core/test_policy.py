@@ -77,7 +77,8 @@ def test_every_part_can_be_switched_off() -> None:
         budget=None,
         breaker=None,
     )
-    assert {getattr(off, field.name) for field in fields(off)} == {None}
+    parts = {getattr(off, field.name) for field in fields(off)}
+    assert parts == {None, False}
 
 
 @pytest.mark.parametrize("value", [Policy(), RetryConfig(), BreakerConfig()])
@@ -280,6 +281,6 @@ def test_a_rate_limit_refuses_garbage_by_name(name: str, value: object) -> None:
 
 def test_a_policy_is_made_of_the_right_parts() -> None:
     wrong: Any = {"limit": 5}
-    for part in ("rate_limit", "retry", "budget", "breaker"):
+    for part in ("rate_limit", "retry", "budget", "breaker", "idempotency_keys"):
         with pytest.raises(TypeError, match=rf"Policy\.{part} must be .* got "):
             Policy(**{part: wrong})
