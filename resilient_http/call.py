@@ -42,6 +42,7 @@ from resilient_http.settings import (
     longest_phase_of,
     policy_of,
 )
+from resilient_http.state import Origin
 
 TICK: Final = 1e-3
 """Seconds within which two readings of the clock are one moment."""
@@ -145,25 +146,22 @@ class Hop:
         self._last_error: Exception | None = None
         self._ending: Ending | None = None
         self._state = call.settings.state
-        self._origin = key_of(request.url)
+        self._key = key_of(request.url)
         self._upload = upload_of(request, colour, call.family)
         self._sent_at = 0.0
         self._announce()
 
     def __enter__(self) -> Self:
         policy, state = self.call.policy, self._state
-        config = policy.breaker
-        breaker = None if config is None else state.breaker(self._origin, config)
-        self._gate = Gate(breaker)
-        price = policy.budget
-        budget = None if price is None else state.budget(self._origin, price)
-        self._counts = state.origin(self._origin).counts
+        origin = state.origin(self._key, policy)
+        self._counts = origin.counts
+        self._gate = Gate(None if policy.breaker is None else origin.breaker)
         self._flow = hop(
             request=_repeatable(self.request, self._upload),
             retry=policy.retry,
-            line=self._line(),
+            line=self._line(origin),
             gate=self._gate,
-            purse=Purse(budget),
+            purse=Purse(None if policy.budget is None else origin.budget),
             limits=self.call.limits,
             rng=state.rng,
             now=state.clock.now(),
@@ -281,12 +279,11 @@ class Hop:
                 return last
         raise self._refusal() from cause
 
-    def _line(self) -> Line:
+    def _line(self, origin: Origin) -> Line:
         config = self.call.policy.rate_limit
         if config is None or self.call.attempts:  # a redirect is no new call
             return Line(None, may_wait=True)
-        bucket = self._state.bucket(self._origin, config)
-        return Line(bucket, may_wait=config.mode == "wait")
+        return Line(origin.bucket, may_wait=config.mode == "wait")
 
     def _timeout(self, text: str) -> Exception:
         error: Exception = self.call.family.http.ReadTimeout(text, request=self.request)
@@ -296,14 +293,12 @@ class Hop:
         if isinstance(self._ending, TooSoon):
             self._counts.refused += 1
             return errors.rate_limited(
-                self._origin, self._ending.retry_after, self.request, self.call.family
+                self._key, self._ending.retry_after, self.request, self.call.family
             )
         if isinstance(self._ending, Refusal):
             self._counts.refused += 1
             wait = self._ending.retry_after
-            return errors.breaker_open(
-                self._origin, wait, self.request, self.call.family
-            )
+            return errors.breaker_open(self._key, wait, self.request, self.call.family)
         self._counts.expired += 1
         return self.call.too_late(self.request)
 
@@ -336,7 +331,7 @@ class Hop:
 
     def _announce(self) -> None:
         headers = self.request.headers
-        if self._origin not in self.call.settings.ours:
+        if self._key not in self.call.settings.ours:
             if self.call.announced:  # httpx carries headers over a redirect
                 del headers["X-Request-ID"]
                 self.call.announced = False

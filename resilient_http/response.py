@@ -37,6 +37,14 @@ class TypedErrors(_Plain):
         """Every send of the call, in order, this answer's included."""
         return self._attempts
 
+    def belong_to(
+        self, family: Family, contract: Contract, attempts: tuple[Attempt, ...]
+    ) -> None:
+        """Take in whose answer it is, and after how many sends."""
+        self._family = family
+        self._contract = contract
+        self._attempts = attempts
+
     @property
     def has_content(self) -> bool:
         """Whether the body is here already."""
@@ -99,8 +107,9 @@ def adopt(
     if not isinstance(response, TypedErrors):
         cls: Any = type(response)
         response.__class__ = ours(cls)
-    vars(response).update(_family=family, _contract=contract, _attempts=attempts)
-    return cast("Response", response)
+    adopted = cast("Response", response)
+    adopted.belong_to(family, contract, attempts)
+    return adopted
 
 
 @cache

@@ -12,7 +12,7 @@ import anyio
 from resilient_http._core.breaker import Breaker, BreakerState
 from resilient_http._core.bucket import Bucket
 from resilient_http._core.budget import Budget
-from resilient_http.policy import BreakerConfig, RateLimit, RetryBudget
+from resilient_http.policy import Policy
 
 MOST_ORIGINS: Final = 1024
 """Origins remembered at once; the least recently used harmless one makes room."""
@@ -100,39 +100,24 @@ class State:
         """Held for a step of a decision, never across I/O."""
         self._origins: OrderedDict[str, Origin] = OrderedDict()
 
-    def origin(self, key: str) -> Origin:
-        """Return what is known of an origin, which is now the last one used."""
+    def origin(self, key: str, policy: Policy) -> Origin:
+        """Return what is known of an origin, with the machines that `policy` asks for.
+
+        The first policy to ask for a machine makes it, and it stays as it was made.
+        """
         with self.lock:
             found = self._origins.get(key)
             if found is None:
                 self._make_room()
                 found = self._origins[key] = Origin()
             self._origins.move_to_end(key)
+            if found.breaker is None and policy.breaker is not None:
+                found.breaker = Breaker(policy.breaker, self.rng)
+            if found.budget is None and policy.budget is not None:
+                found.budget = Budget(policy.budget)
+            if found.bucket is None and policy.rate_limit is not None:
+                found.bucket = Bucket(policy.rate_limit)
             return found
-
-    def breaker(self, key: str, config: BreakerConfig) -> Breaker:
-        """Return the breaker of an origin; the first config asked with makes it."""
-        with self.lock:
-            origin = self.origin(key)
-            if origin.breaker is None:
-                origin.breaker = Breaker(config, self.rng)
-            return origin.breaker
-
-    def budget(self, key: str, config: RetryBudget) -> Budget:
-        """Return the budget of an origin; the first config asked with makes it."""
-        with self.lock:
-            origin = self.origin(key)
-            if origin.budget is None:
-                origin.budget = Budget(config)
-            return origin.budget
-
-    def bucket(self, key: str, config: RateLimit) -> Bucket:
-        """Return the rate limit of an origin; the first config asked with makes it."""
-        with self.lock:
-            origin = self.origin(key)
-            if origin.bucket is None:
-                origin.bucket = Bucket(config)
-            return origin.bucket
 
     def snapshot(self) -> dict[str, Any]:
         """Return what is known of every origin, as plain data of this moment."""

@@ -7,6 +7,7 @@ import pytest
 
 from resilient_http import BreakerConfig, Policy, RetryConfig, State
 from resilient_http._core.breaker import Permit
+from tests.client.world import breaker_of
 from tests.family import AsyncClient, httpx
 
 
@@ -80,7 +81,7 @@ async def test_a_cancelled_call_gives_everything_back(stage: str) -> None:
 async def test_a_cancelled_probe_leaves_its_place_to_the_next_call() -> None:
     config = BreakerConfig(failure_threshold=1, recovery_timeout=0, ramp=None)
     state = State()
-    breaker = state.breaker("http://a:80", config)
+    breaker = breaker_of(state, "http://a:80", config)
     permit = breaker.admit(0)
     assert isinstance(permit, Permit)
     breaker.settle(permit, failed=True, now=0)

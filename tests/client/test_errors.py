@@ -20,7 +20,7 @@ from resilient_http.problems import (
     NotFoundException,
     ServiceUnavailableException,
 )
-from tests.client.world import Colour, ManualClock, Recorded, World
+from tests.client.world import Colour, ManualClock, Recorded, World, breaker_of
 from tests.family import httpx
 
 
@@ -289,7 +289,7 @@ async def test_a_streamed_answer_is_readable_though_its_connection_was_freed(
     """Somebody else's calls open the breaker while this one waits to be sent again."""
     world = World(503)
     policy = Policy(breaker=BREAKER)
-    breaker = world.state.breaker("http://a:80", BREAKER)
+    breaker = breaker_of(world.state, "http://a:80", BREAKER)
 
     class Tripping(ManualClock):
         def sleep(self, seconds: float) -> None:

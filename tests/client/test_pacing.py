@@ -61,7 +61,8 @@ async def test_a_cancelled_wait_leaves_its_place_to_the_next() -> None:
     transport = world.transport
     async with AsyncClient(transport=transport, policy=policy, state=state) as client:
         await client.get("http://a/")
-        bucket = state.bucket("http://a:80", RateLimit(1, 60.0))
+        bucket = state.origin("http://a:80", policy).bucket
+        assert bucket is not None
         with anyio.move_on_after(0.01):
             await client.get("http://a/")
         assert world.sends == 1

@@ -7,7 +7,7 @@ import pytest
 from resilient_http import BreakerConfig, State
 from resilient_http._core.breaker import Breaker, Permit
 from resilient_http.state import MOST_ORIGINS
-from tests.client.world import Colour, ManualClock, World
+from tests.client.world import Colour, ManualClock, World, breaker_of
 
 FRAGILE = BreakerConfig(failure_threshold=1)
 
@@ -27,9 +27,9 @@ def remembered(state: State) -> set[str]:
 def test_the_memory_is_bounded_and_keeps_the_open_breakers() -> None:
     clock = ManualClock()
     state = State(clock=clock, rng=Random(1))
-    trip(state.breaker("http://down:80", FRAGILE), clock.now())
+    trip(breaker_of(state, "http://down:80", FRAGILE), clock.now())
     for number in range(3 * MOST_ORIGINS):
-        state.breaker(f"http://host-{number}:80", FRAGILE)
+        breaker_of(state, f"http://host-{number}:80", FRAGILE)
     known = remembered(state)
     assert len(known) == MOST_ORIGINS
     assert "http://down:80" in known
@@ -41,7 +41,7 @@ def test_if_all_are_open_the_memory_is_bounded_all_the_same() -> None:
     clock = ManualClock()
     state = State(clock=clock)
     for number in range(MOST_ORIGINS + 5):
-        trip(state.breaker(f"http://host-{number}:80", FRAGILE), clock.now())
+        trip(breaker_of(state, f"http://host-{number}:80", FRAGILE), clock.now())
     assert len(remembered(state)) == MOST_ORIGINS
 
 
@@ -51,7 +51,7 @@ async def test_one_origins_trouble_is_not_anothers(colour: Colour) -> None:
     async with world.caller(colour) as caller:
         for _ in range(4):
             await caller.get("http://down/")
-        assert world.state.breaker("http://down:80", FRAGILE).state == "open"
+        assert breaker_of(world.state, "http://down:80", FRAGILE).state == "open"
         for other in ("http://up/", "http://down:81/", "https://down/"):
             world.script = [200]
             assert (await caller.get(other)).status_code == 200

@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, Literal
 
-from resilient_http import State
+from resilient_http import BreakerConfig, Policy, State
+from resilient_http._core.breaker import Breaker
 from tests.family import AsyncClient, Client, httpx
 
 Colour = Literal["async", "sync"]
@@ -144,6 +145,12 @@ class Caller:
             await response.aclose()
         else:
             response.close()
+
+
+def breaker_of(state: State, key: str, config: BreakerConfig) -> Breaker:
+    found = state.origin(key, Policy(breaker=config)).breaker
+    assert found is not None
+    return found
 
 
 class _Transport(httpx.AsyncBaseTransport, httpx.BaseTransport):
