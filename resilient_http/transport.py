@@ -224,10 +224,14 @@ class _Body:
         return error
 
 
-class AsyncTransport:
-    """What `AsyncResilientTransport` does, in whichever family."""
+class Transport:
+    """What both transports do, in whichever family and colour."""
 
     _family: Family
+    _takes: str
+    """The family's name for what may be inside."""
+    _makes: str
+    """The family's name for what is inside unless told otherwise."""
 
     def __init__(
         self,
@@ -238,10 +242,18 @@ class AsyncTransport:
         state: State | None = None,
     ) -> None:
         http = self._family.http
-        if not isinstance(inner, http.AsyncBaseTransport | None):
-            raise TypeError(f"inner must be an async transport or None, got {inner!r}")
-        self._inner = http.AsyncHTTPTransport() if inner is None else inner
+        if not isinstance(inner, getattr(http, self._takes) | None):
+            raise TypeError(f"inner must be {self._takes} or None, got {inner!r}")
+        self._inner = getattr(http, self._makes)() if inner is None else inner
         self._settings = Settings(policy, contract, state, self._family)
+        bind(self._inner, self._family)
+
+
+class AsyncTransport(Transport):
+    """What `AsyncResilientTransport` does, in whichever family."""
+
+    _takes = "AsyncBaseTransport"
+    _makes = "AsyncHTTPTransport"
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send `request` as often as the policy allows; return the last answer."""
@@ -259,25 +271,11 @@ class AsyncTransport:
         await self._inner.aclose()
 
 
-class SyncTransport:
+class SyncTransport(Transport):
     """What `ResilientTransport` does, in whichever family."""
 
-    _family: Family
-
-    def __init__(
-        self,
-        inner: Any = None,
-        policy: Policy | None = None,
-        *,
-        contract: Contract | None = None,
-        state: State | None = None,
-    ) -> None:
-        http = self._family.http
-        if not isinstance(inner, http.BaseTransport | None):
-            raise TypeError(f"inner must be a sync transport or None, got {inner!r}")
-        self._inner = http.HTTPTransport() if inner is None else inner
-        self._settings = Settings(policy, contract, state, self._family)
-        bind(self._inner, self._family)
+    _takes = "BaseTransport"
+    _makes = "HTTPTransport"
 
     def handle_request(self, request: Any) -> Any:
         """Send `request` as often as the policy allows; return the last answer."""

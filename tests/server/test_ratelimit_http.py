@@ -193,7 +193,7 @@ async def test_a_start_without_headers_is_given_the_fields() -> None:
 
     async def app(scope: Scope, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.pathsend", "path": "/tmp/x"})
+        await send({"type": "http.response.pathsend", "path": "/srv/files/x"})
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -201,7 +201,7 @@ async def test_a_start_without_headers_is_given_the_fields() -> None:
     limited = RateLimitMiddleware(app, limiter=still())
     await limited({"type": "http", "path": "/"}, None, send)  # type: ignore[arg-type] # nothing is received
     assert [name for name, _ in sent[0]["headers"]][-1] == b"ratelimit"
-    assert sent[1] == {"type": "http.response.pathsend", "path": "/tmp/x"}
+    assert sent[1] == {"type": "http.response.pathsend", "path": "/srv/files/x"}
 
 
 @pytest.mark.case("S33")
