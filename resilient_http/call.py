@@ -245,9 +245,9 @@ class Hop:
     def gave_up(self) -> None:
         """Take in that the limit of the send or of the call has passed."""
         if not self.call.is_over():
-            seconds = self._took()
-            text = f"no response within {seconds:.3g} s"
-            self.failed(self._timeout(text))
+            # What it was given and not what it took, which is a tick less or more.
+            seconds = self.call.limits.at - self._sent_at
+            self.failed(self._timeout(f"no response within {seconds:.3g} s"))
             return
         self._note(Attempt(self._took(), error="DeadlineExceededException"))
         self._advance(Expired(self.call.now()))
