@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
+from resilient_http._pool import mend
 from resilient_http._sync_backend import bind
 from resilient_http._timers import timer
 from resilient_http.call import Call, Hop, current
@@ -74,9 +75,16 @@ class AsyncCalls(Calls):
         raise call.too_late(request)
 
     async def _send_single_request(self, request: Any) -> Any:
-        family: Any = super()
         hop = Hop(current(), request, self._family.http.AsyncByteStream)
-        return await acarry_out(hop, family._send_single_request)
+        return await acarry_out(hop, self._send_once)
+
+    async def _send_once(self, request: Any) -> Any:
+        family: Any = super()
+        try:
+            return await family._send_single_request(request)
+        except BaseException as error:
+            await mend(self._family, family._transport_for_url(request.url), error)
+            raise
 
 
 class SyncCalls(Calls):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 import httpx
 
 from resilient_http._core.attempt import Attempt
+from resilient_http._pool import aclose
 from resilient_http.errors import answered
 from resilient_http.family import Family
 from resilient_http.problems import MEDIA_TYPE, AppException, Contract
@@ -195,7 +196,7 @@ def discard(response: Response) -> None:
     response.reopen()
 
 
-async def adiscard(response: Response) -> None:
+async def adiscard(family: Family, response: Response) -> None:
     """Free the connection of an answer; what was seen of it stays readable."""
-    await response.aclose()
+    await aclose(family, response)
     response.reopen()

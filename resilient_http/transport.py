@@ -15,6 +15,7 @@ import anyio
 import httpx
 
 from resilient_http._core.hop import Send
+from resilient_http._pool import aclose, mend
 from resilient_http._sync_backend import bind, bounded
 from resilient_http._timers import Timer, timer
 from resilient_http.call import TICK, Call, Hop
@@ -34,7 +35,7 @@ async def acarry_out(hop: Hop, send: Callable[[Any], Awaitable[Any]]) -> Respons
                 await _asend(hop, send)
                 continue
             if not isinstance(hop.last, Exception | None):
-                await adiscard(hop.last)
+                await adiscard(hop.call.family, hop.last)
             await hop.call.settings.state.clock.asleep(command.delay)
             hop.woke()
     response = hop.result()
@@ -68,9 +69,10 @@ async def _asend(hop: Hop, send: Callable[[Any], Awaitable[Any]]) -> None:
             try:
                 response = hop.head(answer)
                 await _aread(hop, response)
-            except BaseException:
+            except BaseException as error:
+                await mend(hop.call.family, answer, error)
                 with anyio.CancelScope(shield=True):
-                    await answer.aclose()
+                    await aclose(hop.call.family, answer)
                 raise
     except hop.expected as error:
         _failed(hop, error)
@@ -165,8 +167,10 @@ class _AsyncBody:
             with _timer(self._hop) as time:
                 try:
                     chunk = await anext(chunks, None)
-                except self._hop.expected as error:
-                    self._hop.body_failed(error)
+                except BaseException as error:
+                    await mend(self._hop.call.family, self._stream, error)
+                    if isinstance(error, self._hop.expected):
+                        self._hop.body_failed(error)
                     raise
             if time.expired:
                 raise await self._give_up()
@@ -178,13 +182,13 @@ class _AsyncBody:
     async def aclose(self) -> None:
         """Close the body that was wrapped."""
         self._hop.body_ended()
-        await self._stream.aclose()
+        await aclose(self._hop.call.family, self._stream)
 
     async def _give_up(self) -> Exception:
         error = self._hop.call.too_late(self._hop.request)
         self._hop.body_failed(error)
         with anyio.CancelScope(shield=True):
-            await self._stream.aclose()
+            await aclose(self._hop.call.family, self._stream)
         return error
 
 
@@ -262,7 +266,11 @@ class AsyncTransport(Transport):
         return await acarry_out(hop, self._send_once)
 
     async def _send_once(self, request: Any) -> Any:
-        response = await self._inner.handle_async_request(request)
+        try:
+            response = await self._inner.handle_async_request(request)
+        except BaseException as error:
+            await mend(self._family, self._inner, error)
+            raise
         response.request = request
         return response
 
