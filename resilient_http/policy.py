@@ -308,6 +308,80 @@ def _exceptions(config: RetryConfig) -> tuple[type[Exception], ...]:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrencyLimit:
+    """How many calls one origin may be busy with, and how many may wait for that.
+
+    A call counts until its body is closed.
+    """
+
+    limit: int = 20
+    """Calls in flight; where it adapts, what it starts from."""
+
+    adaptive: Literal["gradient2", "aimd"] | None = None
+    """How the limit follows what the origin can bear, between 1 and ten times `limit`:
+    by its round-trip times, or by its refusals alone. None: it is fixed."""
+
+    queue: int = 0
+    """Calls that may wait for a place. 0: who finds none is refused."""
+
+    def __post_init__(self) -> None:
+        _check_count(self, "limit")
+        _check_choice(self, "adaptive", ("gradient2", "aimd", None))
+        _check_size(self, "queue")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle:
+    """When a client holds back calls that would most likely be refused.
+
+    Client-side adaptive throttling (*Site Reliability Engineering*, "Handling
+    Overload"): a call is held back with the probability
+    ``(requests - k * accepts) / (requests + 1)``, at least 0 and at most `max_reject`.
+    """
+
+    k: float = 2.0
+    """Calls for each accepted one before any is held back; at least 1."""
+
+    window: float = 10.0
+    """How far back calls are counted. A long one keeps a recovered service down."""
+
+    max_reject: float = 0.75
+    """Largest share held back: the rest finds out that the service is well again."""
+
+    def __post_init__(self) -> None:
+        _check_number(self, "k", least=1)
+        _check_number(self, "window", above=0)
+        _check_rate(self, "max_reject")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hedge:
+    """When a second send goes out before the first has failed."""
+
+    delay: float | None = None
+    """How long the first send has before. None: learned, see `quantile`."""
+
+    quantile: float = 0.95
+    """Where `delay` is None: the share of recent sends that were answered in less than
+    the delay; between 0 and 1. Until enough were seen, none is hedged."""
+
+    def __post_init__(self) -> None:
+        _check_number(self, "delay", least=0, optional=True)
+        _check_number(self, "quantile", above=0)
+        if self.quantile >= 1:
+            raise ValueError(_wrong(self, "quantile", "a number between 0 and 1"))
+
+
+def _check_size(config: object, name: str) -> None:
+    value = getattr(config, name)
+    message = "an int of at least 0"
+    if not _is_int(value):
+        raise TypeError(_wrong(config, name, message))
+    if value < 0:
+        raise ValueError(_wrong(config, name, message))
+
+
 def _check_choice(config: object, name: str, choices: tuple[str | None, ...]) -> None:
     value = getattr(config, name)
     if not isinstance(value, str | None) or value not in choices:

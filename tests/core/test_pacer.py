@@ -1,0 +1,228 @@
+"""Pacing by what a server announced."""
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilient_http._core.pacer import MOST_RESET, Pacer
+
+INF, NAN = float("inf"), float("nan")
+
+
+class Told:
+    """A pacer, and places in line without their jitter."""
+
+    def __init__(self) -> None:
+        self.pacer = Pacer()
+        self.hold = self.pacer.hold
+        self.announce = self.pacer.announce
+
+    def wait(self, now: float) -> float:
+        return self.pacer.reserve(now, NoJitter())
+
+
+class NoJitter(Random):
+    def uniform(self, a: float, b: float) -> float:
+        assert a <= b
+        return a
+
+
+class MostJitter(Random):
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def test_a_server_that_said_nothing_holds_nobody_back() -> None:
+    told = Told()
+    assert [told.wait(now) for now in (0, 0, 1, 1)] == [0, 0, 0, 0]
+
+
+def test_what_is_left_is_spread_over_the_time_it_is_for() -> None:
+    told = Told()
+    told.announce(5, 10, now=0)
+    assert [told.wait(0) for _ in range(5)] == [0, 2, 4, 6, 8]
+
+
+def test_who_calls_seldom_is_not_held_back() -> None:
+    told = Told()
+    told.announce(5, 10, now=0)
+    assert [told.wait(now) for now in (0, 2.5, 5, 7.5)] == [0, 0, 0, 0]
+
+
+@pytest.mark.case("RL-30")
+def test_no_more_than_what_is_left_go_before_the_reset() -> None:
+    told = Told()
+    told.announce(5, 10, now=0)
+    went = [told.wait(0) for _ in range(8)]
+    assert sum(wait < 10 for wait in went) == 5
+    assert went[5:] == [10, 10, 10]
+
+
+@pytest.mark.case("RL-30")
+def test_answers_that_overtake_one_another_add_nothing_to_what_is_left() -> None:
+    told = Told()
+    told.announce(10, 60, now=0)
+    for _ in range(5):
+        told.wait(0)
+    for remaining in (6, 9, 5, 8, 7):
+        told.announce(remaining, 60, now=0.4)
+    assert sum(told.wait(0.4) < 59.6 for _ in range(20)) == 5
+
+
+@pytest.mark.case("RL-29")
+def test_a_server_that_takes_back_what_it_left_is_believed() -> None:
+    told = Told()
+    told.announce(100, 60, now=0)
+    told.announce(0, 60, now=1)
+    assert told.wait(1) >= 59
+
+
+@pytest.mark.case("RL-29")
+def test_a_reset_is_not_a_promise_of_a_full_quota() -> None:
+    told = Told()
+    told.announce(0, 10, now=0)
+    assert told.wait(1) == 9
+    assert told.wait(10) == 0
+    told.announce(0, 5, now=10.1)  # so said the answer to that one
+    assert told.wait(10.1) == pytest.approx(5)
+
+
+def test_a_later_window_is_not_held_to_what_the_earlier_one_left() -> None:
+    told = Told()
+    told.announce(0, 10, now=0)
+    told.announce(100, 10, now=9)
+    assert told.wait(9) == 0
+    assert told.wait(9) == pytest.approx(0.1)
+
+
+def test_a_window_that_has_passed_does_not_bind_the_next_however_short() -> None:
+    told = Told()
+    told.announce(0, 10, now=0)
+    told.announce(5, 1, now=10.2)
+    assert told.wait(10.2) == 0
+
+
+def test_a_later_window_does_not_wait_for_the_turns_of_the_earlier_one() -> None:
+    told = Told()
+    told.announce(1, 100, now=0)
+    told.wait(0)
+    told.announce(100, 200, now=1)
+    assert told.wait(1) == 0
+
+
+def test_turns_that_nobody_took_are_not_made_up_for_at_once() -> None:
+    told = Told()
+    told.announce(5, 10, now=0)
+    assert [told.wait(8), told.wait(8)] == [0, pytest.approx(0.4)]
+
+
+def test_the_latest_of_the_resets_told_for_one_window_holds() -> None:
+    """A server rounds to whole seconds: coming early is the worse mistake."""
+    told = Told()
+    told.announce(0, 10, now=0)
+    told.announce(0, 10, now=0.9)
+    assert told.wait(0.9) == 10
+    told.announce(0, 9, now=1.5)
+    assert told.wait(1.5) == pytest.approx(9.4)
+
+
+def test_a_quota_that_refills_all_the_time_is_not_used_up() -> None:
+    """Each answer says 50 for the next 30 s, as a bucket does at a steady rate."""
+    told, now = Told(), 0.0
+    for _ in range(500):
+        now += 0.6
+        assert told.wait(now) < 1
+        told.announce(50, 30, now=now)
+
+
+@pytest.mark.case("R15", "RL-27")
+def test_retry_after_goes_before_the_rest_of_the_answer() -> None:
+    told = Told()
+    told.announce(0, 60, now=0)
+    told.hold(10, now=0)
+    assert told.wait(4) == 6
+    assert told.wait(10) == 0
+
+
+def test_of_two_retry_afters_the_longer_holds() -> None:
+    told = Told()
+    told.hold(10, now=0)
+    told.hold(1, now=1)
+    told.hold(0, now=1)
+    assert told.wait(1) == 9
+
+
+def test_what_is_announced_holds_after_a_retry_after() -> None:
+    told = Told()
+    told.hold(5, now=0)
+    told.announce(0, 20, now=0)
+    assert told.wait(0) == 5
+    assert told.wait(5) == 15
+
+
+@pytest.mark.parametrize("kind", [NoJitter, MostJitter, Random])
+def test_jitter_only_ever_adds(kind: type[Random]) -> None:
+    rng = kind(1)
+    held, quota = Pacer(), Pacer()
+    held.hold(10, now=0)
+    quota.announce(0, 10, now=0)
+    for pacer in (held, quota):
+        seen = [pacer.reserve(0, rng) for _ in range(100)]
+        assert all(10 <= wait <= 11 for wait in seen)
+        assert (len(set(seen)) == 1) == (kind is not Random)
+
+
+@pytest.mark.case("RL-31")
+@pytest.mark.parametrize("reset", [1e9, 1e15, INF])
+def test_no_reset_is_longer_than_a_day(reset: float) -> None:
+    told, held = Told(), Told()
+    told.announce(0, reset, now=0)
+    held.hold(reset, now=0)
+    assert [told.wait(0), held.wait(0)] == [MOST_RESET, MOST_RESET]
+
+
+@pytest.mark.case("RL-31")
+@pytest.mark.parametrize("remaining", [1e14, 10**400, INF])
+def test_any_plenty_holds_nobody_back(remaining: float) -> None:
+    told = Told()
+    told.announce(remaining, 60, now=0)
+    assert [told.wait(0) for _ in range(100)] == pytest.approx([0] * 100, abs=1e-4)
+
+
+@pytest.mark.case("R15", "RL-31")
+@pytest.mark.parametrize("garbage", [NAN, -1, -INF])
+def test_garbage_is_taken_for_nothing(garbage: float) -> None:
+    told = Told()
+    told.hold(garbage, now=0)
+    told.announce(5, garbage, now=0)
+    assert told.wait(0) == 0
+    told.announce(garbage, 10, now=0)
+    assert told.wait(0) == 10
+
+
+NUMBERS = st.floats() | st.integers()
+
+
+@pytest.mark.property
+@pytest.mark.case("R15")
+@given(
+    said=st.lists(
+        st.tuples(st.floats(0, 1e5), NUMBERS, NUMBERS, st.none() | NUMBERS),
+        max_size=20,
+    ),
+    rng=st.randoms(use_true_random=False),
+)
+def test_whatever_a_server_says_the_wait_has_bounds(
+    said: list[tuple[float, float, float, float | None]], rng: Random
+) -> None:
+    pacer, now = Pacer(), 0.0
+    for gap, remaining, reset, retry_after in said:
+        now += gap
+        pacer.announce(remaining, reset, now)
+        if retry_after is not None:
+            pacer.hold(retry_after, now)
+        assert 0 <= pacer.reserve(now, rng) <= MOST_RESET * 1.1 + 1e-6
+    now += MOST_RESET + 1
+    assert pacer.reserve(now, rng) == 0  # whatever was said, it passes
