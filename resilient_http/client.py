@@ -5,22 +5,26 @@ Two seams, both tried against httpx's own tests: `send` opens the call, and
 event hooks, mounts and proxies stay httpx's own.
 """
 
-import math
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final, TypeVar
 
 import httpx
 
-from resilient_http._pool import mend
-from resilient_http._sync_backend import bind
-from resilient_http._timers import timer
-from resilient_http.call import Call, Hop, current
+from resilient_http._hands.driving import acarry_out, carry_out
+from resilient_http._hands.pool import mend
+from resilient_http._hands.rescuing import arescue, rescue
+from resilient_http._hands.sync_backend import bind
+from resilient_http._hands.timers import timer
+from resilient_http.call import Call, current, current_call
+from resilient_http.events import Listener
+from resilient_http.explain import Explanation, explain
 from resilient_http.family import HTTPX, Family
+from resilient_http.hop import Hop, copy_of
 from resilient_http.policy import Policy
 from resilient_http.problems import Contract
 from resilient_http.settings import Settings
 from resilient_http.state import State
-from resilient_http.transport import acarry_out, carry_out
 
 _Client = TypeVar("_Client", httpx.AsyncClient, httpx.Client)
 
@@ -41,16 +45,34 @@ class Calls:
         policy: Policy | None = None,
         contract: Contract | None = None,
         state: State | None = None,
+        listeners: Iterable[Listener] = (),
+        routes: Mapping[str, Policy] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        base_url = getattr(self, "base_url", None)
-        self._settings = Settings(policy, contract, state, self._family, base_url)
+        self._settings = Settings(
+            policy=policy,
+            contract=contract,
+            state=state,
+            family=self._family,
+            base_url=getattr(self, "base_url", None),
+            listeners=listeners,
+            routes=routes,
+        )
         self._bind()
 
     def snapshot(self) -> dict[str, Any]:
         """Return what is known of every origin, as plain data of this moment."""
         return self._settings.state.snapshot()
+
+    def explain(self, request: Any) -> Explanation:
+        """Say what would be done with `request` now, and why. Nothing is sent."""
+        http = self._family.http
+        is_async = isinstance(self, http.AsyncClient)
+        colour = http.AsyncByteStream if is_async else http.SyncByteStream
+        looked_at = copy_of(request, self._family)
+        call = Call(self._settings, looked_at, streamed=False)
+        return explain(Hop(call, looked_at, colour))
 
     def _bind(self) -> None:
         """Let every transport be bounded; sync ones need it, and only theirs do."""
@@ -67,16 +89,21 @@ class AsyncCalls(Calls):
         family: Any = super()
         family._set_timeout(request)
         call = Call(self._settings, request, streamed=stream)
-        with call.carried():
-            if call.limits.chosen == math.inf:
+        token = current.set(call)
+        try:
+            if not call.is_bounded:
                 return await family.send(request, stream=stream, **options)
-            with timer(lambda: call.chosen() + _NET):
+            with timer(lambda: call.chosen_left() + _NET):
                 return await family.send(request, stream=stream, **options)
+        finally:
+            current.reset(token)
         raise call.too_late(request)
 
     async def _send_single_request(self, request: Any) -> Any:
-        hop = Hop(current(), request, self._family.http.AsyncByteStream)
-        return await acarry_out(hop, self._send_once)
+        hop = Hop(current_call(), request, self._family.http.AsyncByteStream)
+        if hop.call.policy.fallback is None:
+            return await acarry_out(hop, self._send_once)
+        return await arescue(hop, self._send_once)
 
     async def _send_once(self, request: Any) -> Any:
         family: Any = super()
@@ -94,14 +121,18 @@ class SyncCalls(Calls):
         """Send a request: one call, with all its sends, redirects and waits."""
         family: Any = super()
         family._set_timeout(request)
-        call = Call(self._settings, request, streamed=stream)
-        with call.carried():
+        token = current.set(Call(self._settings, request, streamed=stream))
+        try:
             return family.send(request, stream=stream, **options)
+        finally:
+            current.reset(token)
 
     def _send_single_request(self, request: Any) -> Any:
-        family: Any = super()
-        hop = Hop(current(), request, self._family.http.SyncByteStream)
-        return carry_out(hop, family._send_single_request)
+        send = super()._send_single_request  # type: ignore[misc]  # httpx's, by mix-in
+        hop = Hop(current_call(), request, self._family.http.SyncByteStream)
+        if hop.call.policy.fallback is None:
+            return carry_out(hop, send)
+        return rescue(hop, send)
 
 
 class AsyncClient(AsyncCalls, httpx.AsyncClient):
@@ -117,6 +148,9 @@ class AsyncClient(AsyncCalls, httpx.AsyncClient):
             ones alone.
         state: What is remembered between calls; None for one of its own. Share one
             where clients are made for each request.
+        listeners: Called with each event of `resilient_http.events`.
+        routes: Policies for parts of what is called, by URL or path: see
+            `resilient_http.settings.Routes`.
 
     """
 
@@ -169,7 +203,11 @@ def rewrap(
         name = family.http.__name__
         raise TypeError(f"wrap() takes an {name} client, got {client!r}")
     vars(client)["_settings"] = Settings(
-        policy, contract, state, family, client.base_url
+        policy=policy,
+        contract=contract,
+        state=state,
+        family=family,
+        base_url=client.base_url,
     )
     cls: Any = type(client)
     ours: Any = fitting[0]

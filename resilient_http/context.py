@@ -14,6 +14,14 @@ from typing import Final
 request_id: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 """The id of the request being served; None outside one."""
 
+traceparent: Final[ContextVar[str | None]] = ContextVar("traceparent", default=None)
+"""The W3C trace context of the request being served, as it came; None outside one."""
+
+is_sending: Final[ContextVar[bool]] = ContextVar("is_sending", default=False)
+"""Whether what runs is part of a send that is retried if it fails: a call made there
+does no retries of its own, or the two would multiply. A server starts each request
+with False, even where its caller is in the same process."""
+
 _ends: Final[ContextVar[float]] = ContextVar("ends", default=math.inf)
 
 

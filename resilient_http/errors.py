@@ -7,22 +7,29 @@ leaf such as `ConnectError`, which retry rules look for and which did not happen
 
     HTTPError
         HTTPStatusError        any problem that came as an answer
-        TransportError         CircuitBreakerOpenException: nothing was sent
+        TransportError         CircuitBreakerOpenException, RateLimitException,
+                               ConcurrencyLimitException: nothing was sent;
+                               UpstreamException: a body that is too large
             TimeoutException   DeadlineExceededException
 """
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
 
 from resilient_http._core.attempt import Attempt
+from resilient_http._core.lane import HeldBack, TooSoon
+from resilient_http._core.steps import NoPlace, Refused
 from resilient_http._core.verdict import Fault
 from resilient_http.family import Family, Kinds
 from resilient_http.problems import (
     AppException,
     CircuitBreakerOpenException,
+    ConcurrencyLimitException,
     DeadlineExceededException,
     RateLimitException,
+    UpstreamException,
 )
 
 _Problem = TypeVar("_Problem", bound=AppException)
@@ -38,7 +45,8 @@ def fault_of(error: Exception, retryable: Kinds | None, family: Family) -> Fault
         family: Of the client.
 
     """
-    own = isinstance(error, family.own_faults)
+    # What is ours was raised on this side: a refusal of a transport inside, a bound.
+    own = isinstance(error, (*family.own_faults, AppException))
     passing = isinstance(error, family.passing) and not own
     return Fault(
         retryable=passing if retryable is None else isinstance(error, retryable),
@@ -61,24 +69,34 @@ def answered(
     )
 
 
-def breaker_open(
-    origin: str, wait: float, request: Any, family: Family
-) -> CircuitBreakerOpenException:
+def refused(by: Refused, origin: str, request: Any, family: Family) -> AppException:
     """Return the refusal to send, as a `TransportError` too."""
-    until = f"ask again in {wait:.1f} s" if wait > 0 else "others are trying it"
-    problem = CircuitBreakerOpenException(
-        f"{origin} has been failing; {until}", retry_after=wait
-    )
+    problem = _refusal(by, origin)
     return _as(problem, family.http.TransportError, request=request, received=True)
 
 
-def rate_limited(
-    origin: str, wait: float, request: Any, family: Family
-) -> RateLimitException:
-    """Return the refusal to send so soon, as a `TransportError` too."""
-    problem = RateLimitException(
-        f"calls to {origin} are limited; ask again in {wait:.3g} s", retry_after=wait
+def _refusal(by: Refused, origin: str) -> AppException:
+    if isinstance(by, TooSoon):
+        whose = "our own limit" if by.is_ours else "its limit"
+        text = f"{origin}: {whose} is reached; ask again in {by.retry_after:.3g} s"
+        return RateLimitException(text, retry_after=by.retry_after)
+    if isinstance(by, HeldBack):
+        text = f"{origin} turns most calls away; {by.share:.0%} are held back here"
+        return RateLimitException(text)
+    if isinstance(by, NoPlace):
+        return ConcurrencyLimitException(f"{origin}: too many calls are in flight")
+    if by.retry_after == math.inf:
+        return CircuitBreakerOpenException(f"{origin} is held open by hand")
+    wait = by.retry_after
+    until = f"ask again in {wait:.1f} s" if wait > 0 else "others are trying it"
+    return CircuitBreakerOpenException(
+        f"{origin} has been failing; {until}", retry_after=wait
     )
+
+
+def too_large(most: int, request: Any, family: Family) -> UpstreamException:
+    """Return what ends a body that is larger than allowed, as a `TransportError`."""
+    problem = UpstreamException(f"the answer has more than {most} bytes")
     return _as(problem, family.http.TransportError, request=request, received=True)
 
 

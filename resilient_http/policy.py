@@ -5,13 +5,27 @@ switches the part off. A value that makes no sense is refused here, by a `TypeEr
 `ValueError` that names the field and shows the value: never later, inside a call.
 """
 
-import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal, Protocol
+from urllib.parse import urlsplit
+
+from resilient_http._checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_kind,
+    check_number,
+    check_rate,
+    is_int,
+    wrong,
+)
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Methods a client may repeat on its own (RFC 9110, section 9.2.2)."""
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""Methods that ask for nothing to be changed (RFC 9110, section 9.2.1)."""
 
 _STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LEAST_STATUS: Final = 100
@@ -67,13 +81,13 @@ class RetryConfig:
     network errors of its family; for a decorated function every `Exception`."""
 
     def __post_init__(self) -> None:
-        _check_count(self, "max_attempts")
-        _check_number(self, "base_delay", least=0)
-        _check_number(self, "max_delay", least=0)
+        check_count(self, "max_attempts")
+        check_number(self, "base_delay", least=0)
+        check_number(self, "max_delay", least=0)
         if self.jitter != "full":
-            raise ValueError(_wrong(self, "jitter", "'full'"))
+            raise ValueError(wrong(self, "jitter", "'full'"))
         object.__setattr__(self, "statuses", _statuses(self))
-        _check_number(self, "max_retry_after", least=0, optional=True)
+        check_number(self, "max_retry_after", least=0, optional=True)
         if self.retryable_exceptions is not None:
             object.__setattr__(self, "retryable_exceptions", _exceptions(self))
 
@@ -125,19 +139,24 @@ class BreakerConfig:
     """Time after closing over which the bound on calls in flight grows from 1 until it
     is lifted. None or 0: no bound."""
 
+    metrics_only: bool = False
+    """Whether the breaker only counts and tells, and refuses nothing: to see what it
+    would do before it does."""
+
     def __post_init__(self) -> None:
-        _check_rate(self, "failure_rate")
-        _check_count(self, "minimum_calls")
-        _check_number(self, "window", above=0)
-        _check_count(self, "failure_threshold")
-        _check_number(self, "slow_call", above=0, optional=True)
-        _check_rate(self, "slow_rate")
-        _check_number(self, "recovery_timeout", least=0)
-        _check_number(self, "max_recovery_timeout", least=0)
-        _check_count(self, "success_threshold")
-        _check_count(self, "half_open_max_calls")
-        _check_number(self, "probe_lease", above=0)
-        _check_number(self, "ramp", least=0, optional=True)
+        check_rate(self, "failure_rate")
+        check_count(self, "minimum_calls")
+        check_number(self, "window", above=0)
+        check_count(self, "failure_threshold")
+        check_number(self, "slow_call", above=0, optional=True)
+        check_rate(self, "slow_rate")
+        check_number(self, "recovery_timeout", least=0)
+        check_number(self, "max_recovery_timeout", least=0)
+        check_count(self, "success_threshold")
+        check_count(self, "half_open_max_calls")
+        check_number(self, "probe_lease", above=0)
+        check_number(self, "ramp", least=0, optional=True)
+        check_flag(self, "metrics_only")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +178,9 @@ class RetryBudget:
     """Tokens paid instead for a retry of what the server asked to have less of."""
 
     def __post_init__(self) -> None:
-        _check_number(self, "capacity", least=0)
-        _check_number(self, "cost", least=0)
-        _check_number(self, "throttled_cost", least=0)
+        check_number(self, "capacity", least=0)
+        check_number(self, "cost", least=0)
+        check_number(self, "throttled_cost", least=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,128 +203,10 @@ class RateLimit:
     """Whether a call that comes too soon waits for its turn or is refused."""
 
     def __post_init__(self) -> None:
-        _check_count(self, "limit")
-        _check_number(self, "window", above=0)
-        if self.burst is not None:
-            _check_count(self, "burst")
-        _check_choice(self, "mode", ("wait", "reject"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """Everything a call is told, in one value."""
-
-    deadline: float | None = DEFAULT_DEADLINE
-    """Time for the whole call: queueing, every attempt, every wait, the body.
-    None: no bound of ours."""
-
-    attempt_timeout: float | None = DEFAULT_ATTEMPT_TIMEOUT
-    """Time for one send, to the end of its response head. None: no bound of ours."""
-
-    rate_limit: RateLimit | None = None
-    """How many calls may begin in a span of time. None: any number."""
-
-    retry: RetryConfig | None = field(default_factory=RetryConfig)
-    """When to try again. None: each call is sent once."""
-
-    budget: RetryBudget | None = field(default_factory=RetryBudget)
-    """What retries cost an origin that answers badly. None: nothing."""
-
-    breaker: BreakerConfig | None = field(default_factory=BreakerConfig)
-    """When to refuse without sending. None: the breaker is neither asked nor told."""
-
-    idempotency_keys: bool = False
-    """Whether each POST and PATCH is given an `Idempotency-Key` of its own, the same
-    on every send, which makes it safe to repeat where the server honours it."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.idempotency_keys, bool):
-            raise TypeError(_wrong(self, "idempotency_keys", "True or False"))
-        _check_number(self, "deadline", above=0, optional=True)
-        _check_number(self, "attempt_timeout", above=0, optional=True)
-        if not isinstance(self.retry, RetryConfig | None):
-            raise TypeError(_wrong(self, "retry", "a RetryConfig or None"))
-        if not isinstance(self.rate_limit, RateLimit | None):
-            raise TypeError(_wrong(self, "rate_limit", "a RateLimit or None"))
-        if not isinstance(self.budget, RetryBudget | None):
-            raise TypeError(_wrong(self, "budget", "a RetryBudget or None"))
-        if not isinstance(self.breaker, BreakerConfig | None):
-            raise TypeError(_wrong(self, "breaker", "a BreakerConfig or None"))
-
-
-def _wrong(config: object, name: str, must_be: str) -> str:
-    value = getattr(config, name)
-    return f"{type(config).__name__}.{name} must be {must_be}, got {value!r}"
-
-
-def _check_count(config: object, name: str) -> None:
-    value = getattr(config, name)
-    message = "an int of at least 1"
-    if not _is_int(value):
-        raise TypeError(_wrong(config, name, message))
-    if value < 1:
-        raise ValueError(_wrong(config, name, message))
-
-
-def _check_rate(config: object, name: str) -> None:
-    _check_number(config, name, above=0)
-    if getattr(config, name) > 1:
-        raise ValueError(_wrong(config, name, "a number above 0 and at most 1"))
-
-
-def _check_number(
-    config: object,
-    name: str,
-    *,
-    least: float | None = None,
-    above: float | None = None,
-    optional: bool = False,
-) -> None:
-    value = getattr(config, name)
-    if value is None and optional:
-        return
-    bound = f"of at least {least}" if above is None else f"above {above}"
-    message = f"a finite number {bound}" + (", or None" if optional else "")
-    if not (isinstance(value, float) or _is_int(value)):
-        raise TypeError(_wrong(config, name, message))
-    too_low = (above is not None and value <= above) or (
-        least is not None and value < least
-    )
-    if too_low or not _is_finite(value):
-        raise ValueError(_wrong(config, name, message))
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an int that no float can hold
-        return False
-
-
-def _statuses(config: RetryConfig) -> frozenset[int]:
-    message = f"status codes between {_LEAST_STATUS} and {_MOST_STATUS}"
-    given: object = config.statuses
-    if not isinstance(given, Iterable) or not all(map(_is_int, found := list(given))):
-        raise TypeError(_wrong(config, "statuses", message))
-    if not all(_LEAST_STATUS <= status <= _MOST_STATUS for status in found):
-        raise ValueError(_wrong(config, "statuses", message))
-    return frozenset(found)
-
-
-def _exceptions(config: RetryConfig) -> tuple[type[Exception], ...]:
-    given: object = config.retryable_exceptions
-    found = tuple(given) if isinstance(given, Iterable) else (given,)
-    if not all(
-        isinstance(kind, type) and issubclass(kind, Exception) for kind in found
-    ):
-        # Not BaseException: a cancelled task or an interrupt is not to be tried again.
-        message = "a tuple of Exception classes, or None"
-        raise TypeError(_wrong(config, "retryable_exceptions", message))
-    return found
+        check_count(self, "limit")
+        check_number(self, "window", above=0)
+        check_count(self, "burst", optional=True)
+        check_choice(self, "mode", ("wait", "reject"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,9 +227,9 @@ class ConcurrencyLimit:
     """Calls that may wait for a place. 0: who finds none is refused."""
 
     def __post_init__(self) -> None:
-        _check_count(self, "limit")
-        _check_choice(self, "adaptive", ("gradient2", "aimd", None))
-        _check_size(self, "queue")
+        check_count(self, "limit")
+        check_choice(self, "adaptive", ("gradient2", "aimd", None))
+        check_count(self, "queue", least=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,9 +251,9 @@ class Throttle:
     """Largest share held back: the rest finds out that the service is well again."""
 
     def __post_init__(self) -> None:
-        _check_number(self, "k", least=1)
-        _check_number(self, "window", above=0)
-        _check_rate(self, "max_reject")
+        check_number(self, "k", least=1)
+        check_number(self, "window", above=0)
+        check_rate(self, "max_reject")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,22 +268,117 @@ class Hedge:
     the delay; between 0 and 1. Until enough were seen, none is hedged."""
 
     def __post_init__(self) -> None:
-        _check_number(self, "delay", least=0, optional=True)
-        _check_number(self, "quantile", above=0)
+        check_number(self, "delay", least=0, optional=True)
+        check_number(self, "quantile", above=0)
         if self.quantile >= 1:
-            raise ValueError(_wrong(self, "quantile", "a number between 0 and 1"))
+            raise ValueError(wrong(self, "quantile", "a number between 0 and 1"))
 
 
-def _check_size(config: object, name: str) -> None:
-    value = getattr(config, name)
-    message = "an int of at least 0"
-    if not _is_int(value):
-        raise TypeError(_wrong(config, name, message))
-    if value < 0:
-        raise ValueError(_wrong(config, name, message))
+class Prepared(Protocol):
+    """A response made beforehand, of either family."""
+
+    status_code: int
 
 
-def _check_choice(config: object, name: str, choices: tuple[str | None, ...]) -> None:
-    value = getattr(config, name)
-    if not isinstance(value, str | None) or value not in choices:
-        raise ValueError(_wrong(config, name, " or ".join(map(repr, choices))))
+Fallback = str | Callable[[Any, Exception], Any] | Prepared
+"""A base URL, a function of the request and the error, or a response."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything a call is told, in one value."""
+
+    deadline: float | None = DEFAULT_DEADLINE
+    """Time for the whole call: queueing, every attempt, every wait, the body.
+    None: no bound of ours."""
+
+    attempt_timeout: float | None = DEFAULT_ATTEMPT_TIMEOUT
+    """Time for one send, to the end of its response head. None: no bound of ours."""
+
+    rate_limit: RateLimit | None = None
+    """How many calls may begin in a span of time. None: any number, unless the server
+    announces otherwise and there is time to wait."""
+
+    throttle: Throttle | None = None
+    """When to hold calls back that would most likely be refused. None: never."""
+
+    retry: RetryConfig | None = field(default_factory=RetryConfig)
+    """When to try again. None: each call is sent once."""
+
+    hedge: Hedge | None = None
+    """When to send a second copy before the first has failed. None: never."""
+
+    budget: RetryBudget | None = field(default_factory=RetryBudget)
+    """What retries and hedges cost an origin that answers badly. None: nothing."""
+
+    breaker: BreakerConfig | None = field(default_factory=BreakerConfig)
+    """When to refuse without sending. None: the breaker is neither asked nor told."""
+
+    concurrency: ConcurrencyLimit | None = None
+    """How many calls may be in flight. None: any number."""
+
+    fallback: Fallback | None = None
+    """What to answer with where a call would end badly: a response, a function of the
+    request and the error, or the base URL of another origin that has the same to
+    offer. See `resilient_http.fallback`. None: the call ends as it does."""
+
+    idempotency_keys: bool = False
+    """Whether each POST and PATCH is given an `Idempotency-Key` of its own, the same
+    on every send, which makes it safe to repeat where the server honours it."""
+
+    propagate_deadline: bool = True
+    """Whether origins that share a contract with us are told what is left of a call,
+    in `X-Request-Timeout-Ms`."""
+
+    max_response_bytes: int | None = None
+    """Bound on a body that is read for the caller, counted after decompression.
+    None: no bound. A streamed body is the caller's to bound."""
+
+    def __post_init__(self) -> None:
+        check_number(self, "deadline", above=0, optional=True)
+        check_number(self, "attempt_timeout", above=0, optional=True)
+        check_kind(self, "rate_limit", RateLimit)
+        check_kind(self, "throttle", Throttle)
+        check_kind(self, "retry", RetryConfig)
+        check_kind(self, "hedge", Hedge)
+        check_kind(self, "budget", RetryBudget)
+        check_kind(self, "breaker", BreakerConfig)
+        check_kind(self, "concurrency", ConcurrencyLimit)
+        _check_fallback(self)
+        check_flag(self, "idempotency_keys")
+        check_flag(self, "propagate_deadline")
+        check_count(self, "max_response_bytes", optional=True)
+
+
+def _statuses(config: RetryConfig) -> frozenset[int]:
+    message = f"status codes between {_LEAST_STATUS} and {_MOST_STATUS}"
+    given: object = config.statuses
+    if not isinstance(given, Iterable) or not all(map(is_int, found := list(given))):
+        raise TypeError(wrong(config, "statuses", message))
+    if not all(_LEAST_STATUS <= status <= _MOST_STATUS for status in found):
+        raise ValueError(wrong(config, "statuses", message))
+    return frozenset(found)
+
+
+def _exceptions(config: RetryConfig) -> tuple[type[Exception], ...]:
+    given: object = config.retryable_exceptions
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
+    if not all(
+        isinstance(kind, type) and issubclass(kind, Exception) for kind in found
+    ):
+        # Not BaseException: a cancelled task or an interrupt is not to be tried again.
+        message = "a tuple of Exception classes, or None"
+        raise TypeError(wrong(config, "retryable_exceptions", message))
+    return found
+
+
+def _check_fallback(policy: Policy) -> None:
+    given = policy.fallback
+    if given is None or callable(given) or hasattr(given, "status_code"):
+        return
+    message = "a response, a function, the base URL of another origin, or None"
+    if not isinstance(given, str):
+        raise TypeError(wrong(policy, "fallback", message))
+    url = urlsplit(given)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query:
+        raise ValueError(wrong(policy, "fallback", message))

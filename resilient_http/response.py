@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 import httpx
 
 from resilient_http._core.attempt import Attempt
-from resilient_http._pool import aclose
+from resilient_http._hands.pool import aclose
 from resilient_http.errors import answered
 from resilient_http.family import Family
 from resilient_http.problems import MEDIA_TYPE, AppException, Contract
@@ -29,27 +29,34 @@ class TypedErrors(_Plain):
 
     _family: Family
     _contract: Contract
-    _attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    """Every send of the call, in order, this answer's included."""
     peeked: bytes = b""
     """What was read of an error's body before its caller was asked."""
 
-    @property
-    def attempts(self) -> tuple[Attempt, ...]:
-        """Every send of the call, in order, this answer's included."""
-        return self._attempts
-
-    def belong_to(
-        self, family: Family, contract: Contract, attempts: tuple[Attempt, ...]
-    ) -> None:
-        """Take in whose answer it is, and after how many sends."""
+    def belong_to(self, family: Family, contract: Contract) -> None:
+        """Take in whose answer it is."""
         self._family = family
         self._contract = contract
-        self._attempts = attempts
 
     @property
     def has_content(self) -> bool:
         """Whether the body is here already."""
         return hasattr(self, "_content")
+
+    def begin_body(self) -> Any:
+        """Return the raw body, to be read to its end and told to `count`."""
+        self.is_stream_consumed = True
+        self._num_bytes_downloaded = 0
+        return self.stream
+
+    def count(self, raw: bytes) -> None:
+        """Take note of bytes that came in."""
+        self._num_bytes_downloaded += len(raw)
+
+    def decoder(self) -> Any:
+        """Return what undoes the content encoding."""
+        return self._get_content_decoder()
 
     def keep(self, content: bytes) -> None:
         """Take the body, as it was read to its end."""
@@ -80,7 +87,7 @@ class TypedErrors(_Plain):
         if self.status_code < FIRST_ERROR:
             super().raise_for_status()
             return self
-        raise self._error()
+        raise self.error()
 
     def problem(self) -> AppException:
         """Return the problem that an error answer carries, whatever its body."""
@@ -90,8 +97,9 @@ class TypedErrors(_Plain):
             self.status_code, self.headers, body, str(self.request.url)
         )
 
-    def _error(self) -> AppException:
-        return answered(self.problem(), self, self._attempts, self._family)
+    def error(self) -> AppException:
+        """Return what `raise_for_status` raises of an error answer."""
+        return answered(self.problem(), self, self.attempts, self._family)
 
 
 class Response(TypedErrors, httpx.Response):
@@ -101,15 +109,13 @@ class Response(TypedErrors, httpx.Response):
     """
 
 
-def adopt(
-    response: Any, family: Family, contract: Contract, attempts: tuple[Attempt, ...]
-) -> Response:
+def adopt(response: Any, family: Family, contract: Contract) -> Response:
     """Make `response` one of ours, in place: a copy would cost a third of a call."""
     if not isinstance(response, TypedErrors):
         cls: Any = type(response)
         response.__class__ = ours(cls)
     adopted = cast("Response", response)
-    adopted.belong_to(family, contract, attempts)
+    adopted.belong_to(family, contract)
     return adopted
 
 

@@ -1,21 +1,31 @@
 """What is remembered between calls: a breaker and some counts for each origin."""
 
+import hashlib
+import secrets
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import asdict, dataclass, field
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
+from urllib.parse import urlsplit
 
 import anyio
 
-from resilient_http._core.breaker import Breaker, BreakerState
-from resilient_http._core.bucket import Bucket
-from resilient_http._core.budget import Budget
+from resilient_http._core.breaker import Mode
+from resilient_http._core.origin import Origin
 from resilient_http.policy import Policy
 
 MOST_ORIGINS: Final = 1024
 """Origins remembered at once; the least recently used harmless one makes room."""
+
+
+_PORTS: Final = {"http": 80, "https": 443}
+_CREDENTIALS: Final = ("authorization", "x-api-key")
+_MODES: Final = {
+    "open": Mode.FORCED_OPEN,
+    "closed": Mode.FORCED_CLOSED,
+    "metrics_only": Mode.METRICS_ONLY,
+}
 
 
 class Clock(Protocol):
@@ -47,38 +57,6 @@ class SystemClock:
         await anyio.sleep(seconds)
 
 
-@dataclass(slots=True)
-class Counts:
-    """What the calls to one origin came to, since the state was made."""
-
-    calls: int = 0
-    """Calls begun."""
-    sends: int = 0
-    """Sends of all calls; more than `calls` by the retries."""
-    refused: int = 0
-    """Calls that were refused here, without a send."""
-    expired: int = 0
-    """Calls whose deadline passed."""
-
-
-@dataclass(slots=True)
-class Origin:
-    """One scheme, host and port, and what is known of it."""
-
-    breaker: Breaker | None = None
-    budget: Budget | None = None
-    bucket: Bucket | None = None
-    counts: Counts = field(default_factory=Counts)
-
-    def is_harmless(self, now: float) -> bool:
-        """Whether forgetting it would let nothing bad through."""
-        if self.breaker is None:
-            return True
-        known = self.breaker.snapshot(now)
-        closed = known.state is BreakerState.CLOSED
-        return closed and not (known.failures or known.failed_in_row or known.in_flight)
-
-
 class State:
     """Breakers and counts, by origin. Safe to share by clients, threads and loops.
 
@@ -99,46 +77,109 @@ class State:
         self.lock = threading.RLock()
         """Held for a step of a decision, never across I/O."""
         self._origins: OrderedDict[str, Origin] = OrderedDict()
+        self._forced: dict[str, Mode] = {}
+        self._salt = secrets.token_bytes(16)
 
     def origin(self, key: str, policy: Policy) -> Origin:
         """Return what is known of an origin, with the machines that `policy` asks for.
 
-        The first policy to ask for a machine makes it, and it stays as it was made.
+        To be called with the lock held, as all that is done with what it returns.
         """
+        origins = self._origins
+        found = origins.get(key)
+        if found is None:
+            found = Origin()
+            if self._make_room():
+                origins[key] = found
+        else:
+            origins.move_to_end(key)
+        found.equip(policy, self.rng)
+        if self._forced:
+            self._force(key, found)
+        return found
+
+    def peek(self, key: str, policy: Policy) -> Origin:
+        """Return what `origin` would, and remember nothing new; with the lock held."""
+        known = self._origins.get(key)
+        if known is None:
+            known = Origin()
+            known.equip(policy, self.rng)
+            self._force(key, known)
+        return known
+
+    def force(
+        self,
+        origin: str,
+        mode: Literal["open", "closed", "metrics_only"] | None,
+    ) -> None:
+        """Decide for the breaker of an origin, from now on; seen by every client.
+
+        Args:
+            origin: Its URL; scheme, host and port count.
+            mode: `"open"`: nothing is sent. `"closed"`: everything is, and nothing is
+                counted. `"metrics_only"`: everything is, and the breaker counts and
+                moves as ever. None: it decides again.
+
+        Raises:
+            ValueError: `origin` is no URL of a server, or `mode` none of these.
+
+        """
+        if mode is not None and mode not in _MODES:
+            message = " or ".join([*map(repr, _MODES), "None"])
+            raise ValueError(f"mode must be {message}, got {mode!r}")
+        key = _key(origin)
+        forced = None if mode is None else _MODES[mode]
         with self.lock:
-            found = self._origins.get(key)
-            if found is None:
-                self._make_room()
-                found = self._origins[key] = Origin()
-            self._origins.move_to_end(key)
-            if found.breaker is None and policy.breaker is not None:
-                found.breaker = Breaker(policy.breaker, self.rng)
-            if found.budget is None and policy.budget is not None:
-                found.budget = Budget(policy.budget)
-            if found.bucket is None and policy.rate_limit is not None:
-                found.bucket = Bucket(policy.rate_limit)
-            return found
+            self._forced.pop(key, None)
+            if forced is not None:
+                self._forced[key] = forced
+            known = self._origins.get(key)
+            if known is not None and known.breaker is not None:
+                known.breaker.force(forced)
+
+    def partition(self, headers: Any) -> bytes:
+        """Return what stands for the credential in `headers`, which it does not show.
+
+        What a server announces is meant for whom it was told, and nobody else is to be
+        slowed down by it.
+        """
+        secret = hashlib.blake2b(key=self._salt, digest_size=16)
+        for name in _CREDENTIALS:
+            for value in headers.get_list(name):
+                secret.update(f"{name}={value};".encode())
+        return secret.digest()
 
     def snapshot(self) -> dict[str, Any]:
         """Return what is known of every origin, as plain data of this moment."""
         now = self.clock.now()
         with self.lock:
-            return {
-                "origins": {
-                    key: {
-                        **asdict(origin.counts),
-                        "breaker": origin.breaker
-                        and asdict(origin.breaker.snapshot(now)),
-                        "budget": origin.budget and origin.budget.tokens,
-                    }
-                    for key, origin in self._origins.items()
-                }
-            }
+            origins = self._origins.items()
+            return {"origins": {key: known.snapshot(now) for key, known in origins}}
 
-    def _make_room(self) -> None:
+    def _force(self, key: str, known: Origin) -> None:
+        if known.breaker is not None and key in self._forced:
+            known.breaker.force(self._forced[key])
+
+    def _make_room(self) -> bool:
+        """Return whether there is a place for one more origin."""
         if len(self._origins) < MOST_ORIGINS:
-            return
+            return True
         now = self.clock.now()
-        # An open breaker is what this memory is for; if all are, the oldest goes.
-        harmless = (k for k, origin in self._origins.items() if origin.is_harmless(now))
-        del self._origins[next(harmless, next(iter(self._origins)))]
+        # An open breaker is what this memory is for. If every place holds trouble, the
+        # newcomer is not remembered.
+        harmless = (k for k, known in self._origins.items() if known.is_harmless(now))
+        gone = next(harmless, None)
+        if gone is not None:
+            del self._origins[gone]
+        return gone is not None
+
+
+def _key(origin: str) -> str:
+    try:
+        url = urlsplit(origin)
+        port = url.port or _PORTS[url.scheme]
+    except (ValueError, KeyError):
+        url, port = urlsplit(""), 0
+    if not url.hostname:
+        raise ValueError(f"origin must be an http or https URL, got {origin!r}")
+    return f"{url.scheme}://{url.hostname}:{port}"

@@ -6,14 +6,15 @@ A request goes one way through it::
     server <- Responder <- app    headers completed; what nobody has answered, answered
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from resilient_http import context
 from resilient_http.problems import Contract
 from server_kit import request_id
-from server_kit.asgi import ASGIApp, Receive, Scope, Send, headers_of
+from server_kit.asgi import ASGIApp, Receive, Scope, Send, headers_of, values_of
 from server_kit.exchange import KEY, Exchange, exchange_of
 from server_kit.frameworks import adopt
 from server_kit.problems import BUILT_INS
@@ -92,6 +93,13 @@ def _check(name: str, value: object, kind: Any) -> None:
         raise TypeError(f"{name} must be {expected}, got {value!r}")
 
 
+# W3C Trace Context, section 3.2: version, trace id, parent id, flags, and what later
+# versions may add.
+_TRACEPARENT: Final = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,128})?"
+)
+
+
 class _Kit:
     """A wrapped app. See `wrap`."""
 
@@ -116,11 +124,16 @@ class _Kit:
         outer = exchange_of(scope)
         scope[KEY] = exchange = self._exchange(scope, outer)
         responder = Responder(exchange, self._settings.security, scope, send)
-        token = context.request_id.set(exchange.request_id)
+        request_token = context.request_id.set(exchange.request_id)
+        trace_token = context.traceparent.set(_traceparent(scope))
+        # Whoever calls us from within its own process does its own retries.
+        sending_token = context.is_sending.set(False)
         try:
             await responder.serve(self._app, receive)
         finally:
-            context.request_id.reset(token)
+            context.is_sending.reset(sending_token)
+            context.traceparent.reset(trace_token)
+            context.request_id.reset(request_token)
             if outer is not None:
                 scope[KEY] = outer
 
@@ -160,3 +173,11 @@ class _Kit:
 
     def __repr__(self) -> str:
         return f"wrap({self._app!r})"
+
+
+def _traceparent(scope: Scope) -> str | None:
+    """Return the caller's trace context, if it is one; it is handed on as it came."""
+    given = values_of(headers_of(scope), b"traceparent")
+    if len(given) != 1 or not _TRACEPARENT.fullmatch(given[0]):
+        return None
+    return given[0].decode("ascii")

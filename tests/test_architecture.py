@@ -7,8 +7,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
-    "resilient_http/_core": {"resilient_http._core", "resilient_http.policy"},
-    "resilient_http/policy.py": set[str](),
+    "resilient_http/_core": {
+        "resilient_http._core",
+        "resilient_http.policy",
+        "resilient_http.events",
+    },
+    "resilient_http/_checks.py": set[str](),
+    "resilient_http/policy.py": {"resilient_http._checks"},
+    "resilient_http/events.py": {"resilient_http._core"},
     "resilient_http/context.py": set[str](),
     "resilient_http/problems": {"resilient_http.problems", "resilient_http._core"},
     "resilient_http/patterns": {
@@ -32,7 +38,9 @@ ACTS = {
 }
 PURE = [
     "resilient_http/_core",
+    "resilient_http/_checks.py",
     "resilient_http/policy.py",
+    "resilient_http/events.py",
     "server_kit/ratelimit/quota.py",
 ]
 NO_DRAWERS = {"utils.py", "common", "base.py", "helpers.py", "misc.py"}

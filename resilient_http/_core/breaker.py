@@ -39,6 +39,18 @@ class BreakerState(StrEnum):
     """Lets a few through, to look."""
 
 
+class Mode(StrEnum):
+    """Whether the breaker decides, or somebody has decided for it."""
+
+    NORMAL = "normal"
+    METRICS_ONLY = "metrics_only"
+    """It counts and moves as ever, and refuses nothing."""
+    FORCED_OPEN = "forced_open"
+    """Nothing passes."""
+    FORCED_CLOSED = "forced_closed"
+    """Everything passes, and nothing is counted."""
+
+
 class Cause(StrEnum):
     """Why the breaker changed its mind."""
 
@@ -79,7 +91,7 @@ class Refusal:
 
     retry_after: float
     """Least wait, in seconds, before asking again; 0 where a place may become free at
-    any moment."""
+    any moment, infinity where it is held open by hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +99,7 @@ class BreakerSnapshot:
     """A breaker at one moment, as plain data."""
 
     state: BreakerState
+    mode: Mode
     calls: int
     failures: int
     slow: int
@@ -117,7 +130,9 @@ class Breaker:
         self._rng = rng
         self._spread = spread
         self._state = BreakerState.CLOSED
+        self.force(None)
         self._era = 0
+        self._cause: Cause | None = None
         self._window = SlidingWindow(config.window)
         # Every permit of this era that is still out, the oldest first: one place that
         # knows what is in flight, what is stale and what has been handed in already.
@@ -139,6 +154,16 @@ class Breaker:
         """How many transitions there have been."""
         return self._era
 
+    def force(self, mode: Mode | None) -> None:
+        """Decide for it, at any time; None lets it decide again."""
+        own = Mode.METRICS_ONLY if self._config.metrics_only else Mode.NORMAL
+        self.mode = own if mode is None else mode
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why it last moved; None if it never did."""
+        return self._cause
+
     def admit(self, now: float) -> Permit | Refusal:
         """Decide on a send that would start at `now`.
 
@@ -149,8 +174,17 @@ class Breaker:
             A permit, to be handed to `settle` or `abandon`; or a refusal.
 
         """
+        if self.mode is Mode.NORMAL:
+            return self._decide(now)
+        if self.mode is Mode.FORCED_OPEN:
+            return Refusal(math.inf)
+        decided = Refusal(0) if self.mode is Mode.FORCED_CLOSED else self._decide(now)
+        # Not among those that are out, so that what comes of it counts for nothing.
+        return Permit(-1, now, False) if isinstance(decided, Refusal) else decided  # noqa: FBT003 - in the order of its fields
+
+    def _decide(self, now: float) -> Permit | Refusal:
         if self._state is BreakerState.OPEN:
-            wait = self.retry_after(now)
+            wait = self._break_left(now)
             if wait > _CLOCK_NOISE:
                 return Refusal(wait)
             self._move(Cause.BREAK_OVER)
@@ -232,7 +266,12 @@ class Breaker:
             self._open(Cause.CALLS_FAILED, now)
 
     def retry_after(self, now: float) -> float:
-        """Return what is left of the break, in seconds; 0 unless open."""
+        """Return how long a call would be refused, in seconds; 0 if it may not be."""
+        if self.mode is not Mode.NORMAL:
+            return math.inf if self.mode is Mode.FORCED_OPEN else 0.0
+        return self._break_left(now)
+
+    def _break_left(self, now: float) -> float:
         if self._state is not BreakerState.OPEN:
             return 0.0
         return max(0.0, self._break_ends - now)
@@ -242,12 +281,13 @@ class Breaker:
         tally = self._window.tally(now)
         return BreakerSnapshot(
             state=self._state,
+            mode=self.mode,
             calls=tally.calls,
             failures=tally.failures,
             slow=tally.slow,
             failed_in_row=self._failed_in_row,
             in_flight=len(self._out),
-            retry_after=self.retry_after(now),
+            retry_after=self._break_left(now),
         )
 
     def _take_back(self, permit: Permit) -> bool:
@@ -322,6 +362,7 @@ class Breaker:
 
     def _move(self, cause: Cause) -> None:
         self._state = TRANSITIONS[self._state, cause]
+        self._cause = cause
         self._era += 1
         self._out.clear()
         self._window = SlidingWindow(self._config.window)

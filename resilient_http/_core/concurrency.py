@@ -15,10 +15,11 @@ step.
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from resilient_http._core.verdict import Load
 from resilient_http.policy import ConcurrencyLimit
 
 MOST_GROWTH: Final = 10
@@ -34,17 +35,6 @@ _WARM_UP: Final = 10
 _LONG_TERM: Final = 600  # spans
 _RECOVERED: Final = 2.0
 _DECAY: Final = 0.95
-
-
-class Ended(StrEnum):
-    """What the end of a call says of the origin's load."""
-
-    OK = "ok"
-    """It was answered: its round-trip time counts."""
-    DROPPED = "dropped"
-    """It was refused for load, or timed out."""
-    IGNORED = "ignored"
-    """Nothing: cancelled, refused here, never sent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +54,9 @@ class Slot:
 @dataclass(slots=True, eq=False)
 class Ticket:
     """A place in the queue of calls that wait for a slot."""
+
+    wake: Callable[[], object]
+    """For whoever hands a slot over to call."""
 
     slot: Slot | None = None
     """What it waited for, once `hand_over` has given it."""
@@ -97,6 +90,11 @@ class Limiter:
         """How many calls may be in flight."""
         return math.floor(self._limit.value)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls are in flight or wait to be."""
+        return bool(self._out or self._waiting)
+
     def acquire(self, now: float) -> Slot | None:
         """Take a slot for a call that would start at `now`.
 
@@ -107,10 +105,19 @@ class Limiter:
         """
         return None if self._waiting else self._take(now)
 
-    def release(self, slot: Slot, now: float, ended: Ended) -> bool:
+    def release(
+        self, slot: Slot, now: float, load: Load, *, seconds: float | None = None
+    ) -> bool:
         """Take back a slot, and learn from how its call ended.
 
         Ask `hand_over` afterwards, until it gives nothing more.
+
+        Args:
+            slot: What `acquire` or `hand_over` gave.
+            now: When the call ended.
+            load: What that tells.
+            seconds: How long the answer took to come, where the slot was held longer,
+                for a body that the caller read at leisure. None: until now.
 
         Returns:
             Whether the slot was still out.
@@ -121,21 +128,21 @@ class Limiter:
         del self._out[slot]
         if slot.era != self._era:
             return True
-        if ended is Ended.OK:
+        if load is Load.FINE:
             # Never less than nothing: threads may read the clock in one order and come
             # here in the other.
-            rtt = max(0.0, now - slot.acquired_at)
+            rtt = max(0.0, now - slot.acquired_at) if seconds is None else seconds
             self._limit.answered(rtt, max(slot.in_flight, len(self._out) + 1), now)
-        elif ended is Ended.DROPPED:
+        elif load is Load.HIGH:
             self._limit.cut()
             self._era += 1
         return True
 
-    def enter(self) -> Ticket | None:
+    def enter(self, wake: Callable[[], object]) -> Ticket | None:
         """Join the queue, at its end; None where it is full."""
         if len(self._waiting) >= self._most_waiting:
             return None
-        ticket = Ticket()
+        ticket = Ticket(wake)
         self._waiting.append(ticket)
         return ticket
 
@@ -162,7 +169,7 @@ class Limiter:
         asked again; else a call that is cancelled as it is woken takes a slot with it.
         """
         if ticket.slot is not None:
-            self.release(ticket.slot, now, Ended.IGNORED)
+            self.release(ticket.slot, now, Load.UNKNOWN)
         elif ticket in self._waiting:
             self._waiting.remove(ticket)
 

@@ -3,215 +3,384 @@
 A call is one hop, and one more for each redirect that httpx follows. The generator
 yields what it wants done and is sent what came of it::
 
-    Send()        ->  Reply | Failure | Expired
-    Wait(delay)   ->  Woke
+    Queue()               ->  Woke         a place is free, or the time is over
+    Send(hedge_after)     ->  Reply | Failure | Expired, or Pending after so long
+    Hedge(), Stay()       ->  Reply | Failure | Expired, of the first that ends
+    Drop(keep), Discard() ->  Woke
+    Wait(delay)           ->  Woke
 
-and returns how it ended. Both drivers in `transport.py` run this same generator, so
-there is nothing to keep in step between the sync and the async client.
+and returns how it ended. Both drivers run this same generator, so there is nothing to
+keep in step between the sync and the async client.
 """
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
 from random import Random
+from typing import Final
 
+from resilient_http import events
 from resilient_http._core import backoff
 from resilient_http._core.breaker import Refusal
-from resilient_http._core.gates import Gate, Line, Purse, TooSoon
+from resilient_http._core.lane import FULL, Full, HeldBack, Lane, Pass, TooSoon
 from resilient_http._core.limits import Limits
+from resilient_http._core.steps import (
+    Command,
+    Discard,
+    Done,
+    Drop,
+    Ended,
+    Ending,
+    Expired,
+    Failure,
+    Flow,
+    Hedge,
+    Late,
+    NoPlace,
+    Pending,
+    Queue,
+    Refused,
+    Reply,
+    Seen,
+    Send,
+    Stay,
+    Wait,
+    asked_of,
+    ended,
+    load_of,
+    outcome_of,
+)
 from resilient_http._core.verdict import (
     Answer,
     Fault,
+    Load,
     Outcome,
+    Reason,
     Request,
     is_throttled,
-    judge,
     may_repeat,
 )
+from resilient_http.events import Trail
 from resilient_http.policy import RetryConfig
 
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send the request, within the limits of the call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Let `delay` seconds go by."""
-
-    delay: float
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The server answered."""
-
-    now: float
-    answer: Answer
-    unread: bool = False
-    """Whether the body is the caller's to read, so that more may yet go wrong."""
+_PARTS: Final[dict[type, events.Part]] = {
+    TooSoon: "rate_limit",
+    HeldBack: "throttle",
+    Refusal: "breaker",
+    NoPlace: "concurrency",
+}
+_SEND: Final = Send()
+FIRST_ERROR: Final = 400
+_HAVE_TRIED: Final = frozenset(
+    {Reason.ATTEMPTS_SPENT, Reason.NO_TIME, Reason.WAIT_TOO_LONG}
+)
+_MAY_NOT: Final = frozenset({Reason.BREAKER_OPEN, Reason.BUDGET_SPENT, Reason.NO_PLACE})
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """No usable answer came."""
+class Plan:
+    """What one hop depends on, and what comes of it.
 
-    now: float
-    fault: Fault
-
-
-@dataclass(frozen=True, slots=True)
-class Expired:
-    """The deadline of the call passed during a send."""
-
-    now: float
-
-
-@dataclass(frozen=True, slots=True)
-class Woke:
-    """The wait is over."""
-
-    now: float
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The call ends as its last send did."""
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """The call ends because its time is over."""
-
-
-Command = Send | Wait
-Ended = Reply | Failure | Expired
-Ending = Done | Refusal | TooSoon | Late
-Flow = Generator[Command, Ended | Woke, Ending]
-
-
-def hop(  # noqa: PLR0913 - what the decision depends on, each by its name
-    *,
-    request: Request,
-    retry: RetryConfig | None,
-    line: Line,
-    gate: Gate,
-    purse: Purse,
-    limits: Limits,
-    rng: Random,
-    now: float,
-) -> Flow:
-    """Bring one request home, starting at `now`.
-
-    Whoever is sent an unread reply as the end settles and concludes `gate` when its
-    body has ended.
-
-    Returns:
-        `TooSoon` or `Refusal` only if nothing was sent; `Late` if the deadline has
-        passed.
+    Args:
+        facts: What about the request decides whether it may be sent again; asked only
+            if that comes into question.
+        retry: When to try again; None for never.
+        nested: Whether that is never because a call around it does.
+        lane: The machines of the origin, held for this hop.
+        limits: Of the call.
+        rng: Where jitter comes from.
+        wake: To be called by whoever hands over the slot that this hop waits for.
+        trail: Takes note of what happens; None if nobody wants to know.
 
     """
-    turn = line.enter(now, limits.call_at)
-    if isinstance(turn, TooSoon):
-        return turn
-    if turn > 0:
-        now = yield from _wait_in(line, turn, now)
-    sends = 0
-    while True:
-        if now >= limits.call_at:
-            return Late()
-        refusal = gate.admit(now)
-        if refusal is not None:
-            return _turned_away(refusal, line, sends, now)
-        seen = yield from _send(gate, limits, now)
-        now = seen.now
-        sends += 1
-        outcome = _outcome(seen)
-        delay = _delay(seen, sends, request, retry, rng)
-        if delay is not None and now + delay >= limits.call_at:
-            delay = None  # the answer at hand is better than none
-        if delay is None and outcome is Outcome.SUCCESS:
-            purse.succeed()
-        if delay is None and _is_unread(seen) and outcome is not Outcome.FAILURE:
-            return Done()
-        gate.settle(outcome, now, _asked(seen))
-        if (
-            delay is None
-            or gate.is_shut_for(delay, now)
-            or not purse.pay(throttled=_is_throttled(seen))
-        ):
-            gate.conclude(outcome, now)
-            return Late() if isinstance(seen, Expired) else Done()
-        now = (yield Wait(delay)).now
 
-
-def _wait_in(
-    line: Line, turn: float, now: float
-) -> Generator[Command, Ended | Woke, float]:
-    try:
-        return (yield Wait(turn)).now
-    except GeneratorExit:  # cancelled, or the program is on its way out
-        line.leave(now)
-        raise
-
-
-def _turned_away(
-    refusal: Refusal, line: Line, sends: int, now: float
-) -> Refusal | Done:
-    if sends > 0:
-        return Done()
-    line.leave(now)
-    return refusal
-
-
-def _send(
-    gate: Gate, limits: Limits, now: float
-) -> Generator[Command, Ended | Woke, Ended]:
-    limits.begin_send(now)
-    try:
-        seen = yield Send()
-    except GeneratorExit:  # likewise
-        gate.settle(Outcome.NEUTRAL, now)
-        raise
-    if isinstance(seen, Woke):
-        raise TypeError(f"a send does not end so: {seen}")
-    return seen
-
-
-def _outcome(seen: Ended) -> Outcome:
-    if isinstance(seen, Expired):
-        return Outcome.FAILURE
-    return judge(seen.answer if isinstance(seen, Reply) else seen.fault)
-
-
-def _delay(
-    seen: Ended, sends: int, request: Request, retry: RetryConfig | None, rng: Random
-) -> float | None:
-    """Draw the wait before the next send; None if there is to be none."""
-    if retry is None or sends >= retry.max_attempts or isinstance(seen, Expired):
-        return None
-    if isinstance(seen, Failure):
-        repeat = may_repeat(request, seen.fault, retry)
-        return backoff.delay(retry, sends, rng) if repeat.allowed else None
-    if not may_repeat(request, seen.answer, retry).allowed:
-        return None
-    return backoff.delay(
-        retry,
-        sends,
-        rng,
-        throttled=_is_throttled(seen),
-        retry_after=seen.answer.retry_after,
+    __slots__ = (
+        *("_facts", "_lane", "_limits", "_nested", "_retry", "_rng", "_sends"),
+        *("_trail", "_wake"),
     )
 
+    def __init__(  # noqa: PLR0913 - what the decision depends on, each by its name
+        self,
+        *,
+        facts: Callable[[], Request],
+        retry: RetryConfig | None,
+        lane: Lane,
+        limits: Limits,
+        rng: Random,
+        wake: Callable[[], object],
+        nested: bool = False,
+        trail: Trail | None = None,
+    ) -> None:
+        self._facts = facts
+        self._retry = retry
+        self._nested = nested
+        self._lane = lane
+        self._limits = limits
+        self._rng = rng
+        self._wake = wake
+        self._trail = trail
+        self._sends = 0
 
-def _is_unread(seen: Ended) -> bool:
-    return isinstance(seen, Reply) and seen.unread
+    def run(self, now: float) -> Flow:
+        """Bring one request home, starting at `now`.
 
+        Returns:
+            A refusal only if nothing was sent; `Late` if the deadline has passed.
 
-def _is_throttled(seen: Ended) -> bool:
-    return isinstance(seen, Reply) and is_throttled(seen.answer)
+        """
+        refusal, now = yield from self._take_turn(now)
+        if refusal is not None:
+            return self._refused(refusal)
+        while True:
+            entered, now = yield from self._enter(now)
+            if not isinstance(entered, Pass):
+                return self._turned_away(entered, now)
+            seen, passed = yield from self._send(entered, now)
+            delay = self._judge(seen, passed)
+            if not isinstance(delay, float):
+                return delay
+            now = yield from self._pause(delay, seen, passed)
 
+    # Before a send.
 
-def _asked(seen: Ended) -> float:
-    asked = seen.answer.retry_after if isinstance(seen, Reply) else None
-    return 0.0 if asked is None else asked
+    def _take_turn(
+        self, now: float
+    ) -> Generator[Command, Seen, tuple[TooSoon | HeldBack | None, float]]:
+        lane = self._lane
+        turn = lane.turn(now, self._limits.call_at, self._rng)
+        if isinstance(turn, TooSoon):
+            return turn, now
+        if turn > 0:
+            if self._trail is not None:
+                self._trail.add(events.Waiting, part="rate_limit", seconds=turn)
+            try:
+                now = (yield Wait(turn)).now
+            except GeneratorExit:  # cancelled, or the program is on its way out
+                lane.leave(now)
+                raise
+        held_back = lane.is_let_through(now, self._rng)
+        if held_back is not None:
+            lane.leave(now)
+        return held_back, now
+
+    def _enter(
+        self, now: float
+    ) -> Generator[Command, Seen, tuple[Pass | Refusal | Full | Late, float]]:
+        if now >= self._limits.call_at:
+            return Late(), now
+        entered = self._lane.admit(now)
+        if entered is not FULL:
+            return entered, now
+        ticket = self._lane.queue(self._wake)
+        if ticket is None:
+            return FULL, now
+        if self._trail is not None:
+            self._trail.add(events.Waiting, part="concurrency", seconds=None)
+        try:
+            now = (yield Queue(ticket)).now
+        except GeneratorExit:
+            self._lane.unqueue(ticket, now)
+            raise
+        if ticket.slot is None or now >= self._limits.call_at:
+            self._lane.unqueue(ticket, now)
+            return Late(), now
+        return self._lane.admit(now, ticket.slot), now
+
+    def _turned_away(self, by: Refusal | Full | Late, now: float) -> Ending:
+        if isinstance(by, Late):
+            return self._late()
+        if self._sends == 0:
+            self._lane.leave(now)
+            return self._refused(NoPlace() if by is FULL else by)
+        self._note_end(Reason.NO_PLACE if by is FULL else Reason.BREAKER_OPEN)
+        return Done(is_final=True)
+
+    def _late(self) -> Late:
+        if self._trail is not None:
+            self._trail.add(events.Expired, attempts=self._sends)
+        return Late()
+
+    def _refused(self, refusal: Refused) -> Refused:
+        if self._trail is not None:
+            part = _PARTS[type(refusal)]
+            if isinstance(refusal, TooSoon) and not refusal.is_ours:
+                part = "server"
+            wait = getattr(refusal, "retry_after", None)
+            self._trail.add(events.Refused, part=part, retry_after=wait)
+        return refusal
+
+    # A send, and perhaps another beside it.
+
+    def _send(
+        self, first: Pass, now: float
+    ) -> Generator[Command, Seen, tuple[Ended, Pass]]:
+        out = [first]
+        self._sends += 1
+        after = self._lane.hedge_after(now)
+        try:
+            if after is None or self._nested or not self._facts().hedgeable:
+                return ended((yield _SEND)), first
+            seen = yield from self._race(out, after)
+            return seen, out[seen.copy]
+        except GeneratorExit:  # likewise
+            for passed in out:
+                self._lane.settle(passed, Outcome.NEUTRAL, now)
+                self._lane.release(passed, Load.UNKNOWN, now)
+            raise
+
+    def _race(self, out: list[Pass], after: float) -> Generator[Command, Seen, Ended]:
+        seen = yield Send(after)
+        if isinstance(seen, Pending):
+            beside = self._beside(seen.now)
+            if isinstance(beside, Reason):
+                if self._trail is not None:
+                    self._trail.add(events.NotHedged, reason=beside)
+                seen = yield Stay()
+            else:
+                out.append(beside)
+                seen = yield Hedge()
+        chosen = ended(seen)
+        if len(out) == 1:
+            return chosen
+        if not self._is_acceptable(chosen) and not isinstance(chosen, Expired):
+            # Not the race's end: the other may yet do better.
+            other = ended((yield Stay()))
+            if self._is_acceptable(other) or isinstance(other, Expired):
+                chosen, other = other, chosen
+            self._observe(other)
+            self._settle(other, out[other.copy])
+            chosen.now = max(chosen.now, other.now)
+        chosen.now = (yield Drop(chosen.copy)).now
+        loser = out.pop(1 - chosen.copy)
+        chosen.copy = 0
+        self._lane.settle(loser, Outcome.NEUTRAL, chosen.now)
+        self._lane.release(loser, Load.UNKNOWN, chosen.now)
+        return chosen
+
+    def _beside(self, now: float) -> Pass | Reason:
+        """Ask for leave to send a second copy; return why it may not go."""
+        if self._retry is not None and self._sends >= self._retry.max_attempts:
+            return Reason.ATTEMPTS_SPENT
+        entered = self._lane.admit(now)
+        if not isinstance(entered, Pass):
+            return Reason.NO_PLACE if entered is FULL else Reason.BREAKER_OPEN
+        if not self._lane.pay():
+            self._lane.settle(entered, Outcome.NEUTRAL, now)
+            self._lane.release(entered, Load.UNKNOWN, now)
+            return Reason.BUDGET_SPENT
+        self._sends += 1
+        return entered
+
+    def _is_acceptable(self, seen: Ended) -> bool:
+        if not isinstance(seen, Reply) or outcome_of(seen) is Outcome.FAILURE:
+            return False
+        retry = self._retry
+        may_change = retry is not None and seen.answer.status in retry.statuses
+        return not (may_change or is_throttled(seen.answer))
+
+    def _observe(self, seen: Ended) -> None:
+        if self._lane.is_observant:
+            seconds = seen.seconds if isinstance(seen, Reply) else 0.0
+            self._lane.observe(load_of(seen), seconds, seen.now)
+
+    def _settle(self, seen: Ended, passed: Pass) -> None:
+        self._lane.settle(passed, outcome_of(seen), seen.now, asked_of(seen))
+        self._release(passed, seen)
+
+    def _release(self, passed: Pass, seen: Ended) -> None:
+        if passed.slot is not None:
+            self._lane.release(passed, load_of(seen), seen.now)
+
+    # After a send.
+
+    def _judge(self, seen: Ended, passed: Pass) -> Done | Late | float:
+        """Take in how a send ended; return the wait before the next, or the end."""
+        lane, now = self._lane, seen.now
+        self._observe(seen)
+        if isinstance(seen, Expired):
+            self._settle(seen, passed)
+            lane.conclude(Outcome.FAILURE, now)
+            return self._late()
+        unread = isinstance(seen, Reply) and seen.unread
+        outcome = outcome_of(seen)
+        delay, reason = self._again(seen)
+        if delay is None and unread and outcome is not Outcome.FAILURE:
+            return self._done(reason, outcome, passed)
+        lane.settle(passed, outcome, now, asked_of(seen))
+        if delay is not None:
+            barred = self._bar(delay, seen)
+            if barred is None:
+                self._note_retry(delay, reason)
+                return delay
+            reason = barred
+        lane.conclude(outcome, now)
+        if not unread:
+            self._release(passed, seen)
+        return self._done(reason, outcome, passed if unread else None)
+
+    def _pause(
+        self, delay: float, seen: Ended, passed: Pass
+    ) -> Generator[Command, Seen, float]:
+        try:
+            if isinstance(seen, Reply) and seen.unread:
+                yield Discard()
+        finally:
+            self._release(passed, seen)
+        return (yield Wait(delay)).now
+
+    def _again(self, seen: Reply | Failure) -> tuple[float | None, Reason]:
+        """Draw the wait before the next send; None if there is to be none, and why."""
+        ending = seen.answer if isinstance(seen, Reply) else seen.fault
+        if self._is_fine(ending):
+            return None, Reason.FINAL
+        retry = self._retry
+        if retry is None:
+            return None, Reason.NESTED if self._nested else Reason.SWITCHED_OFF
+        repeat = may_repeat(self._facts(), ending, retry)
+        if not repeat.allowed:
+            return None, repeat.reason
+        if self._sends >= retry.max_attempts:
+            return None, Reason.ATTEMPTS_SPENT
+        delay = self._lane.paced(self._draw(retry, ending), seen.now, self._rng)
+        if seen.now + delay < self._limits.call_at:
+            return delay, repeat.reason
+        return None, Reason.NO_TIME  # the answer at hand is better than none
+
+    def _is_fine(self, ending: Answer | Fault) -> bool:
+        if isinstance(ending, Fault) or ending.status >= FIRST_ERROR:
+            return False
+        return self._retry is None or ending.status not in self._retry.statuses
+
+    def _draw(self, retry: RetryConfig, ending: Answer | Fault) -> float:
+        if isinstance(ending, Fault):
+            return backoff.delay(retry, self._sends, self._rng)
+        return backoff.delay(
+            retry,
+            self._sends,
+            self._rng,
+            throttled=is_throttled(ending),
+            retry_after=ending.retry_after,
+        )
+
+    def _bar(self, delay: float, seen: Ended) -> Reason | None:
+        """Return why there is to be no retry after all."""
+        if self._lane.is_shut_for(delay, seen.now):
+            return Reason.BREAKER_OPEN
+        throttled = isinstance(seen, Reply) and is_throttled(seen.answer)
+        return None if self._lane.pay(throttled=throttled) else Reason.BUDGET_SPENT
+
+    def _done(self, reason: Reason, outcome: Outcome, kept: Pass | None) -> Done:
+        if outcome is Outcome.SUCCESS:
+            self._lane.succeed()
+        else:
+            self._note_end(reason)
+        have_tried = self._sends > 1 and reason in _HAVE_TRIED
+        return Done(kept, have_tried or reason in _MAY_NOT)
+
+    def _note_retry(self, delay: float, reason: Reason) -> None:
+        if self._trail is not None:
+            number = self._sends + 1
+            self._trail.add(
+                events.RetryScheduled, attempt=number, delay=delay, reason=reason
+            )
+
+    def _note_end(self, reason: Reason) -> None:
+        if self._trail is not None:
+            self._trail.add(events.NotRetried, attempts=self._sends, reason=reason)

@@ -14,9 +14,11 @@ from resilient_http.policy import Unchosen
 LEAST_RATE: Final = 1024.0
 """Bytes a second, sent or received, at which a body counts as moving."""
 
+_LEAST_PATIENCE: Final = 10.0
+
 
 class Limits:
-    """The limits of one call: of the whole, and of the send under way.
+    """The limits of one call.
 
     Args:
         now: When the call began, in seconds on a monotonic clock.
@@ -27,6 +29,8 @@ class Limits:
         outer: What is left of a deadline around the call, in seconds.
 
     """
+
+    __slots__ = ("_attempt", "_default", "_longest_phase", "_moving_until", "chosen")
 
     def __init__(
         self,
@@ -39,32 +43,21 @@ class Limits:
     ) -> None:
         self._attempt = attempt
         self._longest_phase = longest_phase
-        self._patience = max(10.0, longest_phase)
-        chosen, self._default = self._ends(now, deadline)
-        self.chosen = min(chosen, now + outer)
+        chosen, self._default = _ends(now, deadline, longest_phase)
+        self.chosen = chosen if outer == math.inf else min(chosen, now + outer)
         """When the call ends because somebody said so; infinity for never."""
-        self._send_chosen = self._send_default = math.inf
         self._moving_until = -math.inf
-
-    @property
-    def at(self) -> float:
-        """When whatever is under way is to be given up; infinity for never."""
-        send = min(self._send_chosen, max(self._send_default, self._moving_until))
-        return min(self.call_at, send)
 
     @property
     def call_at(self) -> float:
         """When the call is to be given up; infinity for never."""
-        return min(self.chosen, max(self._default, self._moving_until))
+        return min(self.chosen, self._default_at(self._default))
 
-    def begin_send(self, now: float) -> None:
-        """Start the clock of one send."""
-        self._send_chosen, self._send_default = self._ends(now, self._attempt)
-        self._moving_until = -math.inf
-
-    def end_head(self) -> None:
-        """Stop the clock of the send: its response head is here."""
-        self._send_chosen = self._send_default = math.inf
+    def begin_send(self, now: float, *, beside: bool = False) -> "SendLimits":
+        """Start the clock of one send; `beside` another that is still out."""
+        if not beside:
+            self._moving_until = -math.inf
+        return SendLimits(self, *_ends(now, self._attempt, self._longest_phase))
 
     def lift_default(self) -> None:
         """Let the body take its time: the caller reads it as a stream."""
@@ -76,14 +69,44 @@ class Limits:
         A bucket of seconds: each `LEAST_RATE` bytes add one, up to the longest pause
         that httpx itself would wait through.
         """
+        patience = max(_LEAST_PATIENCE, self._longest_phase)
         if self._moving_until == -math.inf:
-            self._moving_until = now + self._patience
+            self._moving_until = now + patience
         earned = max(self._moving_until, now) + count / LEAST_RATE
-        self._moving_until = min(earned, now + self._patience)
+        self._moving_until = min(earned, now + patience)
 
-    def _ends(self, now: float, seconds: float | None) -> tuple[float, float]:
-        if seconds is None:
-            return math.inf, math.inf
-        if isinstance(seconds, Unchosen):
-            return math.inf, now + max(seconds, self._longest_phase)
-        return now + seconds, math.inf
+    def _default_at(self, default: float) -> float:
+        moving = self._moving_until
+        return max(default, moving)
+
+
+class SendLimits:
+    """The limits of one send of a call."""
+
+    __slots__ = ("_call", "_chosen", "_default")
+
+    def __init__(self, call: Limits, chosen: float, default: float) -> None:
+        self._call = call
+        self._chosen = chosen
+        self._default = default
+
+    @property
+    def at(self) -> float:
+        """When the send is to be given up; infinity for never."""
+        call = self._call
+        return min(call.call_at, self._chosen, call._default_at(self._default))  # noqa: SLF001 - its other half
+
+    def end_head(self) -> None:
+        """Stop the clock of the send: its response head is here."""
+        self._chosen = self._default = math.inf
+
+
+def _ends(
+    now: float, seconds: float | None, longest_phase: float
+) -> tuple[float, float]:
+    """Return when it ends if that was chosen, and when if it was not."""
+    if seconds is None:
+        return math.inf, math.inf
+    if isinstance(seconds, Unchosen):
+        return math.inf, now + max(seconds, longest_phase)
+    return now + seconds, math.inf

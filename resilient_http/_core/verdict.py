@@ -15,6 +15,7 @@ ProblemRetry = Literal["never", "same_key", "after_delay"]
 """What a problem type says about repeating the request."""
 
 _FAILURES: Final = frozenset({500, 502, 503, 504})
+_OVERLOADED: Final = frozenset({503, 504})
 _THROTTLED: Final = 429
 _UNAVAILABLE: Final = 503
 
@@ -30,6 +31,17 @@ class Outcome(Enum):
     """It says nothing of the dependency's health: `Breaker.abandon()`."""
     ANSWERED = "answered"
     """Neutral, but somebody was at home: `Breaker.abandon(answered=True)`."""
+
+
+class Load(Enum):
+    """What a send says of how busy the origin is."""
+
+    FINE = "fine"
+    """It was served: how long that took is worth knowing."""
+    HIGH = "high"
+    """It was turned away, or not served in time."""
+    UNKNOWN = "unknown"
+    """Nothing: cancelled, refused here, never sent."""
 
 
 class Reason(StrEnum):
@@ -48,6 +60,17 @@ class Reason(StrEnum):
     BODY_SPENT = "body_spent"
     WAIT_TOO_LONG = "wait_too_long"
     """The server asked for more than `max_retry_after`."""
+
+    SWITCHED_OFF = "switched_off"
+    NESTED = "nested"
+    """It is part of another call, which does its own retries."""
+    ATTEMPTS_SPENT = "attempts_spent"
+    NO_TIME = "no_time"
+    """The wait would not fit the deadline."""
+    BREAKER_OPEN = "breaker_open"
+    BUDGET_SPENT = "budget_spent"
+    NO_PLACE = "no_place"
+    """As many calls as may be are in flight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +108,9 @@ class Request:
     """It carries an `Idempotency-Key`, and a repeat carries the same."""
     replayable: bool = True
     """Its body can be produced again, byte for byte."""
+    hedgeable: bool = False
+    """Its method is safe (RFC 9110, section 9.2.1), and two copies of its body can be
+    out at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +200,15 @@ def _asks_too_much(ending: Answer | Fault, retry: RetryConfig) -> bool:
         return False
     longest = retry.max_retry_after
     return longest is not None and ending.retry_after > longest
+
+
+def judge_load(ending: Answer | Fault) -> Load:
+    """Say what a send that ended so tells of the origin's load."""
+    if isinstance(ending, Fault):
+        return Load.UNKNOWN if ending.callers_own or ending.nothing_sent else Load.HIGH
+    if ending.work_not_started or is_throttled(ending):
+        return Load.HIGH
+    if ending.status < 500:  # noqa: PLR2004 - where server errors begin
+        return Load.FINE
+    # A crash is over in no time, and says nothing of how long an answer takes.
+    return Load.HIGH if ending.status in _OVERLOADED else Load.UNKNOWN

@@ -23,7 +23,7 @@ from h2.events import RequestReceived, StreamReset
 from h2.exceptions import ProtocolError
 
 from resilient_http import Policy, RetryConfig
-from resilient_http._pool import mend
+from resilient_http._hands.pool import mend
 from tests.family import AsyncClient, AsyncResilientTransport, httpx
 
 ROUNDS: Final = int(os.environ.get("ROUNDS", "10"))

@@ -60,7 +60,7 @@ async def test_a_passing_failure_is_not_seen_by_the_caller(colour: Colour) -> No
     async with world.caller(colour) as caller:
         response = await caller.get()
     assert response.status_code == 200
-    assert [a.status or a.error for a in vars(response)["_attempts"]] == [
+    assert [a.status or a.error for a in vars(response)["attempts"]] == [
         503,
         "ReadTimeout",
         200,

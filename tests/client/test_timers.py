@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from resilient_http._timers import timer
+from resilient_http._hands.timers import timer
 
 
 def in_(seconds: float) -> Callable[[], float]:

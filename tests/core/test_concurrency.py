@@ -6,11 +6,11 @@ import pytest
 
 from resilient_http._core.concurrency import (
     MOST_GROWTH,
-    Ended,
     Limiter,
     LimiterSnapshot,
     Slot,
 )
+from resilient_http._core.verdict import Load
 from resilient_http.policy import ConcurrencyLimit
 
 Kind = Literal["gradient2", "aimd"]
@@ -44,7 +44,7 @@ def round_trips(
         slots = fill(limiter, now, crowd)
         now += rtt
         for each in slots:
-            limiter.release(each, now, Ended.OK)
+            limiter.release(each, now, Load.FINE)
     return now
 
 
@@ -56,7 +56,7 @@ def test_refuses_the_call_past_the_limit() -> None:
 
 def test_a_place_is_free_again_when_its_call_has_ended() -> None:
     limiter = limiter_of(1)
-    for ended in Ended:
+    for ended in Load:
         taken = slot(limiter)
         assert limiter.acquire(0) is None
         assert limiter.release(taken, 1, ended)
@@ -65,13 +65,13 @@ def test_a_place_is_free_again_when_its_call_has_ended() -> None:
 def test_a_slot_handed_in_twice_frees_one_place() -> None:
     limiter = limiter_of(2)
     first, _ = fill(limiter, 0)
-    assert limiter.release(first, 1, Ended.OK)
-    assert not limiter.release(first, 1, Ended.OK)
+    assert limiter.release(first, 1, Load.FINE)
+    assert not limiter.release(first, 1, Load.FINE)
     assert len(fill(limiter, 1)) == 1
 
 
-@pytest.mark.parametrize("ended", Ended)
-def test_a_fixed_limit_stays(ended: Ended) -> None:
+@pytest.mark.parametrize("ended", Load)
+def test_a_fixed_limit_stays(ended: Load) -> None:
     limiter = limiter_of(20)
     for now in range(100):
         for each in fill(limiter, now):
@@ -84,7 +84,7 @@ def test_a_fixed_limit_stays(ended: Ended) -> None:
 def test_a_burst_of_refusals_lowers_the_limit_once(kind: Kind) -> None:
     limiter = limiter_of(50, kind)
     for each in fill(limiter, 0):
-        limiter.release(each, 0.1, Ended.DROPPED)
+        limiter.release(each, 0.1, Load.HIGH)
     assert limiter.limit == 25
 
 
@@ -93,7 +93,7 @@ def test_refusals_of_the_next_round_trip_lower_it_again(kind: Kind) -> None:
     limiter = limiter_of(50, kind)
     for now in range(3):
         for each in fill(limiter, now):
-            limiter.release(each, now + 0.1, Ended.DROPPED)
+            limiter.release(each, now + 0.1, Load.HIGH)
     assert limiter.limit == 50 // 8
 
 
@@ -101,7 +101,7 @@ def test_refusals_of_the_next_round_trip_lower_it_again(kind: Kind) -> None:
 def test_the_limit_is_never_less_than_one(kind: Kind) -> None:
     limiter = limiter_of(50, kind)
     for now in range(100):
-        limiter.release(slot(limiter, now), now + 0.1, Ended.DROPPED)
+        limiter.release(slot(limiter, now), now + 0.1, Load.HIGH)
     assert limiter.limit == 1
 
 
@@ -109,9 +109,9 @@ def test_the_limit_is_never_less_than_one(kind: Kind) -> None:
 def test_what_left_before_a_cut_does_not_raise_the_limit_again(kind: Kind) -> None:
     limiter = limiter_of(50, kind)
     first, *others = fill(limiter, 0)
-    limiter.release(first, 0.1, Ended.DROPPED)
+    limiter.release(first, 0.1, Load.HIGH)
     for tick, each in enumerate(others):
-        limiter.release(each, 1 + tick, Ended.OK)
+        limiter.release(each, 1 + tick, Load.FINE)
     assert limiter.limit == 25
 
 
@@ -120,7 +120,7 @@ def test_calls_that_say_nothing_move_nothing(kind: Kind) -> None:
     limiter = limiter_of(20, kind)
     for now in range(100):
         for each in fill(limiter, now):
-            limiter.release(each, now + 1, Ended.IGNORED)
+            limiter.release(each, now + 1, Load.UNKNOWN)
     assert limiter.limit == 20
 
 
@@ -206,7 +206,7 @@ def test_gradient2_moves_once_for_each_round_trip_of_slow_calls() -> None:
     for _ in range(3):  # the first tells how long a round trip is
         slots = fill(limiter, now)
         for tick, each in enumerate(slots):
-            limiter.release(each, now + 30 + tick * 0.1, Ended.OK)
+            limiter.release(each, now + 30 + tick * 0.1, Load.FINE)
             seen.add(limiter._limit.value)  # noqa: SLF001 - between whole numbers
         now += 30 + len(slots) * 0.1
     assert len(seen) < 10
@@ -218,7 +218,7 @@ def test_gradient2_takes_an_answer_before_its_question_for_one_at_once() -> None
     for now in range(10):
         for limiter, asked in ((at_once, now), (before, now + 0.1)):
             for each in fill(limiter, asked):
-                limiter.release(each, now, Ended.OK)
+                limiter.release(each, now, Load.FINE)
     assert before.limit == at_once.limit > 20
 
 
@@ -244,32 +244,32 @@ def test_a_busy_time_does_not_raise_the_limit_in_the_quiet_after_it(kind: Kind) 
 def test_a_lowered_limit_holds_until_enough_calls_have_ended(kind: Kind) -> None:
     limiter = limiter_of(10, kind)
     first, *others = fill(limiter, 0)
-    limiter.release(first, 1, Ended.DROPPED)
+    limiter.release(first, 1, Load.HIGH)
     for each in others[:4]:
-        limiter.release(each, 1, Ended.OK)
+        limiter.release(each, 1, Load.FINE)
         assert limiter.acquire(1) is None  # 8, 7, 6 and 5 are in flight
-    limiter.release(others[4], 1, Ended.OK)
+    limiter.release(others[4], 1, Load.FINE)
     assert len(fill(limiter, 1)) == 1
 
 
 def test_the_queue_takes_as_many_as_it_may() -> None:
-    assert limiter_of(1, queue=0).enter() is None
+    assert limiter_of(1, queue=0).enter(print) is None
     limiter = limiter_of(1, queue=2)
-    assert [limiter.enter() is None for _ in range(3)] == [False, False, True]
+    assert [limiter.enter(print) is None for _ in range(3)] == [False, False, True]
 
 
 @pytest.mark.case("C10")
 def test_one_release_wakes_one_and_the_first() -> None:
     limiter = limiter_of(1, queue=2)
-    held, first, second = slot(limiter), limiter.enter(), limiter.enter()
+    held, first, second = slot(limiter), limiter.enter(print), limiter.enter(print)
     assert limiter.hand_over(0) is None  # none is free
-    limiter.release(held, 1, Ended.OK)
+    limiter.release(held, 1, Load.FINE)
     woken = limiter.hand_over(1)
     assert woken is not None
     assert woken is first
     assert limiter.hand_over(1) is None
     assert woken.slot is not None
-    limiter.release(woken.slot, 2, Ended.OK)
+    limiter.release(woken.slot, 2, Load.FINE)
     assert limiter.hand_over(2) is second
     assert limiter.hand_over(2) is None
 
@@ -277,8 +277,8 @@ def test_one_release_wakes_one_and_the_first() -> None:
 def test_nobody_overtakes_the_queue() -> None:
     limiter = limiter_of(1, queue=1)
     held = slot(limiter)
-    limiter.enter()
-    limiter.release(held, 1, Ended.OK)
+    limiter.enter(print)
+    limiter.release(held, 1, Load.FINE)
     assert limiter.acquire(1) is None
     assert limiter.hand_over(1) is not None
 
@@ -286,22 +286,22 @@ def test_nobody_overtakes_the_queue() -> None:
 @pytest.mark.case("C10")
 def test_a_waiter_that_is_cancelled_takes_no_place_with_it() -> None:
     limiter = limiter_of(1, queue=1)
-    held, ticket = slot(limiter), limiter.enter()
+    held, ticket = slot(limiter), limiter.enter(print)
     assert ticket is not None
     limiter.leave(ticket, 1)
     limiter.leave(ticket, 1)
-    limiter.release(held, 2, Ended.OK)
+    limiter.release(held, 2, Load.FINE)
     assert limiter.hand_over(2) is None
     assert limiter.snapshot() == LimiterSnapshot(limit=1, in_flight=0, waiting=0)
-    assert limiter.enter() is not None
+    assert limiter.enter(print) is not None
 
 
 @pytest.mark.case("C10")
 def test_a_waiter_cancelled_as_it_is_woken_passes_its_slot_on() -> None:
     limiter = limiter_of(1, queue=2)
-    held, first, second = slot(limiter), limiter.enter(), limiter.enter()
+    held, first, second = slot(limiter), limiter.enter(print), limiter.enter(print)
     assert first is not None
-    limiter.release(held, 1, Ended.OK)
+    limiter.release(held, 1, Load.FINE)
     assert limiter.hand_over(1) is first
     limiter.leave(first, 1)
     limiter.leave(first, 1)
@@ -314,8 +314,8 @@ def test_a_waiter_that_gives_up_says_nothing_of_the_origin(kind: Kind) -> None:
     limiter = limiter_of(2, kind, queue=1)
     held = fill(limiter, 0)
     for now in range(1, 50):
-        ticket = limiter.enter()
-        limiter.release(held.pop(), now, Ended.IGNORED)
+        ticket = limiter.enter(print)
+        limiter.release(held.pop(), now, Load.UNKNOWN)
         assert limiter.hand_over(now) is ticket
         assert ticket is not None
         limiter.leave(ticket, now)

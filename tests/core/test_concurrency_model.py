@@ -14,11 +14,11 @@ from hypothesis.stateful import (
 
 from resilient_http._core.concurrency import (
     MOST_GROWTH,
-    Ended,
     Limiter,
     Slot,
     Ticket,
 )
+from resilient_http._core.verdict import Load
 from resilient_http.policy import ConcurrencyLimit
 
 LIMIT, QUEUE = 4, 3
@@ -54,12 +54,12 @@ class AnyCrowd(RuleBasedStateMachine):
             assert (taken is not None) == free
             if taken is not None:
                 self.out.append(taken)
-            elif (ticket := self.limiter.enter()) is not None:
+            elif (ticket := self.limiter.enter(print)) is not None:
                 self.waiting.append(ticket)
 
     @precondition(lambda self: self.out)
-    @rule(data=st.data(), ended=st.sampled_from(Ended))
-    def a_call_ends(self, data: st.DataObject, ended: Ended) -> None:
+    @rule(data=st.data(), ended=st.sampled_from(Load))
+    def a_call_ends(self, data: st.DataObject, ended: Load) -> None:
         slot = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
         assert self.limiter.release(slot, self.now, ended)
         self.done.append(slot)
@@ -71,12 +71,12 @@ class AnyCrowd(RuleBasedStateMachine):
             slot = self.limiter.acquire(self.now)
             self.now += rtt
             if slot is not None:
-                self.limiter.release(slot, self.now, Ended.OK)
+                self.limiter.release(slot, self.now, Load.FINE)
         self.wake()
 
     @precondition(lambda self: self.done)
-    @rule(data=st.data(), ended=st.sampled_from(Ended))
-    def a_slot_is_handed_in_again(self, data: st.DataObject, ended: Ended) -> None:
+    @rule(data=st.data(), ended=st.sampled_from(Load))
+    def a_slot_is_handed_in_again(self, data: st.DataObject, ended: Load) -> None:
         before = self.limiter.snapshot()
         again = data.draw(st.sampled_from(self.done))
         assert not self.limiter.release(again, self.now, ended)
@@ -91,7 +91,7 @@ class AnyCrowd(RuleBasedStateMachine):
     @precondition(lambda self: self.out and self.waiting)
     @rule()
     def a_waiter_is_cancelled_as_it_is_woken(self) -> None:
-        self.limiter.release(self.out.pop(), self.now, Ended.IGNORED)
+        self.limiter.release(self.out.pop(), self.now, Load.UNKNOWN)
         if (ticket := self.limiter.hand_over(self.now)) is not None:
             assert ticket is self.waiting.pop(0)
             self.limiter.leave(ticket, self.now)
@@ -126,13 +126,13 @@ class AnyCrowd(RuleBasedStateMachine):
         for ticket in self.waiting:
             self.limiter.leave(ticket, self.now)
         for slot in self.out:
-            self.limiter.release(slot, self.now, Ended.IGNORED)
+            self.limiter.release(slot, self.now, Load.UNKNOWN)
         for _ in range(100):
             taken = [self.limiter.acquire(self.now) for _ in range(LIMIT)]
             self.now += 0.01
             for each in taken:
                 if each is not None:
-                    self.limiter.release(each, self.now, Ended.OK)
+                    self.limiter.release(each, self.now, Load.FINE)
             self.now += 1
         assert self.limiter.limit >= LIMIT
 

@@ -18,17 +18,17 @@ def limits(
 
 def test_a_send_ends_before_its_call() -> None:
     made = limits()
-    assert (made.at, made.call_at) == (130, 130)
-    made.begin_send(105)
-    assert (made.at, made.call_at) == (115, 130)
-    made.end_head()
-    assert made.at == 130
+    assert made.call_at == 130
+    send = made.begin_send(105)
+    assert (send.at, made.call_at) == (115, 130)
+    send.end_head()
+    assert send.at == 130
 
 
 def test_the_call_ends_its_last_send() -> None:
     made = limits(deadline=8.0)
-    made.begin_send(105)
-    assert made.at == 108
+    send = made.begin_send(105)
+    assert send.at == 108
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ def test_a_deadline_around_the_call_holds_if_it_is_sooner(
     own: float | None, outer: float, ends: float
 ) -> None:
     made = Limits(100, deadline=own, attempt=None, longest_phase=math.inf, outer=outer)
-    assert (made.at, made.call_at, made.chosen) == (ends, ends, ends)
+    assert (made.call_at, made.call_at, made.chosen) == (ends, ends, ends)
 
 
 def test_none_is_no_limit() -> None:
     made = limits(None, None)
-    made.begin_send(105)
-    assert made.at == math.inf
+    send = made.begin_send(105)
+    assert send.at == math.inf
 
 
 @pytest.mark.parametrize(
@@ -55,55 +55,61 @@ def test_a_default_is_at_least_the_longest_phase(
     longest_phase: float, send: float, call: float
 ) -> None:
     made = limits(longest_phase=longest_phase)
-    made.begin_send(100)
-    assert (made.at, made.call_at) == (send, call)
+    assert (made.begin_send(100).at, made.call_at) == (send, call)
 
 
 @pytest.mark.parametrize("longest_phase", [0, 60, math.inf])
 def test_a_choice_holds_whatever_the_phases(longest_phase: float) -> None:
     made = limits(30.0, 10.0, longest_phase)
-    made.begin_send(100)
-    assert (made.at, made.call_at) == (110, 130)
+    send = made.begin_send(100)
+    assert (send.at, made.call_at) == (110, 130)
 
 
 def test_a_default_gives_way_to_a_body_that_moves() -> None:
     made = limits()
-    made.begin_send(100)
+    send = made.begin_send(100)
     for second in range(101, 400):
         made.moved(1024, second)
-        assert made.at > second
-    assert made.at <= 399 + 10
+        assert send.at > second
+    assert send.at <= 399 + 10
 
 
 def test_a_body_that_stops_is_waited_for_as_long_as_httpx_would() -> None:
     made = limits(longest_phase=20)
-    made.begin_send(100)
+    send = made.begin_send(100)
     made.moved(10_000_000, 129)
-    assert made.at == 149
+    assert send.at == 149
 
 
 def test_what_one_send_moved_does_not_help_the_next() -> None:
     made = limits()
     made.begin_send(100)
     made.moved(10_000, 101)
-    made.begin_send(102)
-    assert made.at == 112
+    assert made.begin_send(102).at == 112
+
+
+def test_what_one_send_moves_counts_for_the_one_beside_it() -> None:
+    made = limits()
+    first = made.begin_send(100)
+    made.moved(1024, 109)
+    second = made.begin_send(109.5, beside=True)
+    assert (first.at, second.at) == (119, 119.5)
 
 
 def test_a_choice_gives_way_to_nothing() -> None:
     made = limits(30.0, 10.0)
-    made.begin_send(100)
+    send = made.begin_send(100)
     made.moved(1_000_000, 109)
-    assert made.at == 110
-    made.end_head()
+    assert send.at == 110
+    send.end_head()
     made.moved(1_000_000, 129)
-    assert made.at == 130
+    assert send.at == 130
 
 
 def test_a_streamed_body_is_free_of_the_default_only() -> None:
     made = limits()
     made.lift_default()
-    assert made.at == math.inf
+    assert made.call_at == math.inf
     made = limits(30.0)
     made.lift_default()
-    assert made.at == 130
+    assert made.call_at == 130

@@ -1,0 +1,304 @@
+"""One hop of a call: what it wants done next, and how it ended.
+
+`_core/hop.py` decides, the drivers act; this stands between them. It speaks httpx to
+the one and plain data to the other, and holds the state's lock for each step.
+"""
+
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self
+
+from resilient_http import errors, events
+from resilient_http._core.hop import Plan
+from resilient_http._core.lane import Lane, Pass
+from resilient_http._core.steps import (
+    Command,
+    Done,
+    Ending,
+    Failure,
+    Hedge,
+    Late,
+    Reply,
+    Seen,
+    Send,
+    Woke,
+    load_of,
+    outcome_of,
+)
+from resilient_http._core.verdict import Load, Outcome, Request
+from resilient_http.bodies import upload_of
+from resilient_http.call import Call
+from resilient_http.events import Trail
+from resilient_http.family import Family
+from resilient_http.headers import announce
+from resilient_http.policy import IDEMPOTENT, SAFE
+from resilient_http.response import FIRST_ERROR, Response
+from resilient_http.sending import Sending
+from resilient_http.settings import key_of
+
+_log: Final = logging.getLogger("resilient_http")
+_HOLDING: Final = (429, 503)
+_SHOULD_RETRY: Final = "x-should-retry"
+"""What the SDKs made by Stainless (openai, anthropic, groq) ask before they retry."""
+
+
+class Hop:
+    """One request of a call under way: the command it waits on, or how it ended.
+
+    As a context manager it gives back every permit, however it is left.
+    """
+
+    __slots__ = (
+        *("_ending", "_flow", "_lane", "_last_error", "_origin", "_passed", "_seen"),
+        *("_state", "_trail", "_upload", "call", "colour", "command", "key", "out"),
+        *("request", "wake"),
+    )
+
+    def __init__(self, call: Call, request: Any, colour: type) -> None:
+        self.call = call
+        self.request = request
+        self.command: Command | None = None
+        self.out: list[Sending] = []
+        """What is out, or was last: two where one was hedged."""
+        self.key = key_of(request.url)
+        """Scheme, host and port."""
+        self.colour = colour
+        """What a body is in this client: the family's async or sync stream."""
+        self.wake: Callable[[], object] = _nobody
+        """Called when a slot that is waited for is there, by whoever hands it over."""
+        self._ending: Ending | None = None
+        self._seen: Reply | None = None
+        self._passed: Pass | None = None
+        self._last_error: Exception | None = None
+        self._state = call.settings.state
+        self._upload = upload_of(request, colour, call.family)
+        watched = bool(call.settings.listeners)
+        self._trail = Trail(self.key, request.method) if watched else None
+
+    def __enter__(self) -> Self:
+        call, state = self.call, self._state
+        policy = call.policy
+        retry = None if call.is_nested else policy.retry
+        with state.lock:
+            self._origin = origin = state.origin(self.key, policy)
+            pacer = None
+            if origin.pacers:
+                pacer = origin.pacers.get(state.partition(self.request.headers))
+            is_new_call = not call.attempts
+            self._lane = Lane(origin, policy, pacer, is_new_call=is_new_call)
+            plan = Plan(
+                facts=self.facts,
+                retry=retry,
+                nested=call.is_nested,
+                lane=self._lane,
+                limits=call.limits,
+                rng=state.rng,
+                wake=self._wake,
+                trail=self._trail,
+            )
+            self._flow = plan.run(call.now())
+            origin.calls += 1
+            self._step(None)
+        self._tell()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._ending is None:
+            with self._state.lock:
+                self._flow.close()
+                self._hand_over()
+        if self._upload is not None:
+            self.request.stream = self._upload.stream
+
+    @property
+    def answer(self) -> Response:
+        """The last answer, which nobody will read."""
+        answer = self.out[0].response
+        assert answer is not None  # noqa: S101 - it is asked for after an answer only
+        return answer
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the body is the caller's to read."""
+        return self._passed is not None
+
+    def sending(self, *, beside: bool = False) -> Sending:
+        """Begin a send: the first, a repeat, or one `beside` what is out."""
+        call, request = self.call, self.request
+        if beside:
+            request = copy_of(request, call.family)
+        else:
+            self.out = []
+        call.sends += 1
+        ours = self.key in call.settings.ours
+        if ours or call.announced:
+            announce(call, request, ours=ours, attempt=call.sends)
+        upload = self._upload if not beside else None
+        sending = Sending(call, request, upload, call.sends, len(self.out), self._trail)
+        self.out.append(sending)
+        self._tell()
+        return sending
+
+    def keep(self, copy: int) -> list[Sending]:
+        """Keep one of those that are out; return the others, which are dropped."""
+        dropped = [sending for sending in self.out if sending.copy != copy]
+        self.out = [sending for sending in self.out if sending.copy == copy]
+        for sending in dropped:
+            sending.drop()
+        return dropped
+
+    def advance(self, seen: Seen) -> None:
+        """Take in what came of the command, and find the next."""
+        if isinstance(seen, Failure):
+            self._last_error = self.out[seen.copy].error
+        elif isinstance(seen, Reply):
+            self._seen = seen
+            if seen.answer.status >= FIRST_ERROR:
+                self._take_note(seen)
+        # The lock is held for a step of the flow and never across I/O, which is why
+        # the machines in `_core` need none.
+        with self._state.lock:
+            self._step(seen)
+        self._tell()
+
+    def woke(self) -> Woke:
+        """Say that a wait is over, or what else there is nothing to say of."""
+        return Woke(self.call.now())
+
+    def body_ended(self) -> None:
+        """Take in that an unread body came whole, or that nobody wants the rest."""
+        if self._passed is not None and self._seen is not None:
+            self._conclude(outcome_of(self._seen), load_of(self._seen))
+
+    def body_failed(self, error: Exception) -> None:
+        """Take in that an unread body broke off. It is not asked for again."""
+        vars(error)["attempts"] = self.call.attempts
+        self._conclude(Outcome.FAILURE, Load.HIGH)
+
+    def fell_back(self, error: Exception) -> None:
+        """Take in that the call is answered with its fallback."""
+        if self._trail is not None:
+            name = type(error).__name__
+            self._trail.add(events.FellBack, error=name)
+            self._tell()
+
+    def result(self) -> Response:
+        """Return the answer that the hop ended with, or raise what it ended with."""
+        ending = self._ending
+        out, self.out = self.out, []  # or an error would hold on to itself
+        cause, self._last_error = self._last_error, None
+        if not isinstance(ending, Done):
+            raise self._refusal(ending) from cause
+        chosen = out[0]
+        response, error = chosen.response, chosen.error
+        chosen.response = chosen.error = None
+        if error is not None:
+            vars(error)["attempts"] = self.call.attempts
+            try:
+                raise error
+            finally:
+                del error, cause, out, chosen
+        assert response is not None  # noqa: S101 - a send has one or the other
+        response.attempts = self.call.attempts
+        if ending.is_final:
+            response.headers[_SHOULD_RETRY] = "false"
+        response.request = self.request  # where it answers a copy
+        self._passed = ending.passed
+        if self._passed is not None:
+            self.out = [chosen]
+        return response
+
+    def facts(self) -> Request:
+        """Say what about the request decides whether it may be sent again."""
+        request, upload = self.request, self._upload
+        said = self.call.is_said_idempotent
+        idempotent = said or request.method.upper() in IDEMPOTENT
+        return Request(
+            idempotent=idempotent,
+            has_key=not idempotent and "idempotency-key" in request.headers,
+            replayable=upload is None or upload.is_replayable,
+            hedgeable=upload is None and request.method.upper() in SAFE,
+        )
+
+    def _wake(self) -> None:
+        self.wake()
+
+    def _step(self, seen: Seen | None) -> None:
+        breaker = None if self._trail is None else self._origin.breaker
+        era = 0 if breaker is None else breaker.era
+        try:
+            self.command = next(self._flow) if seen is None else self._flow.send(seen)
+        except StopIteration as end:
+            self.command, self._ending = None, end.value
+        if isinstance(self.command, Send | Hedge):
+            self._origin.sends += 1
+        self._hand_over()
+        if self._trail is not None and breaker is not None and breaker.era != era:
+            self._trail.add(
+                events.BreakerMoved, state=breaker.state, cause=breaker.cause
+            )
+
+    def _hand_over(self) -> None:
+        limiter = self._origin.limiter
+        if limiter is not None:
+            while (ticket := limiter.hand_over(self.call.now())) is not None:
+                ticket.wake()
+
+    def _conclude(self, outcome: Outcome, load: Load) -> None:
+        passed, self._passed = self._passed, None
+        if passed is None:
+            return
+        now = self.call.now()
+        with self._state.lock:
+            if passed.permit is not None:
+                self._lane.settle(passed, outcome, now)
+                self._lane.conclude(outcome, now)
+            self._lane.release(passed, load, now)
+            self._hand_over()
+
+    def _take_note(self, seen: Reply) -> None:
+        """Let what the server asks for hold for all that have our credential."""
+        asked = seen.answer.retry_after
+        if asked is not None and seen.answer.status in _HOLDING:
+            with self._state.lock:
+                partition = self._state.partition(self.request.headers)
+                self._origin.pacer(partition).hold(asked, seen.now)
+
+    def _refusal(self, ending: Ending | None) -> Exception:
+        key, request, family = self.key, self.request, self.call.family
+        if isinstance(ending, Late) or ending is None or isinstance(ending, Done):
+            self._origin.expired += 1
+            return self.call.too_late(request)
+        self._origin.refused += 1
+        return errors.refused(ending, key, request, family)
+
+    def _tell(self) -> None:
+        if self._trail is None:
+            return
+        for event in self._trail.take():
+            for listener in self.call.settings.listeners:
+                try:
+                    listener(event)
+                except Exception:  # noqa: BLE001 - it may not change the call
+                    _log.exception("a listener failed on %r", event)
+
+
+def copy_of(request: Any, family: Family) -> Any:
+    """Return a request of its own: httpx and tracing write to what they are given."""
+    return family.http.Request(
+        request.method,
+        request.url,
+        headers=request.headers,
+        stream=request.stream,
+        extensions=dict(request.extensions),
+    )
+
+
+def _nobody() -> None:
+    """Nobody waits."""

@@ -1,0 +1,218 @@
+"""One send of a request, from its first byte to what became of it."""
+
+import math
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final, TypeVar
+
+from resilient_http import errors, events
+from resilient_http._core import retry_after
+from resilient_http._core.attempt import Attempt
+from resilient_http._core.steps import Ended, Expired, Failure, Reply, outcome_of
+from resilient_http._core.verdict import Answer, Outcome
+from resilient_http.bodies import Upload
+from resilient_http.call import Call
+from resilient_http.events import Trail
+from resilient_http.problems.contract import is_typed
+from resilient_http.response import FIRST_ERROR, Response, adopt, carries_problem
+
+TICK: Final = 1e-3
+"""Seconds within which two readings of the clock are one moment."""
+
+
+_Seen = TypeVar("_Seen", bound=Ended)
+
+
+class Sending:
+    """One send of a hop, while it is out, and what came of it.
+
+    Args:
+        call: It is part of.
+        request: What is sent.
+        upload: Its body, where that is watched.
+        number: Which send of the call it is, from 1.
+        copy: 0, or 1 where it goes beside another.
+        trail: Takes note of what happens; None if nobody wants to know.
+
+    """
+
+    __slots__ = (
+        *("_began", "_limits", "_number", "_trail", "busy", "call", "copy"),
+        *("error", "expected", "is_dropped", "rearm", "request", "response"),
+    )
+
+    def __init__(  # noqa: PLR0913, PLR0917 - made once for each send, in order
+        self,
+        call: Call,
+        request: Any,
+        upload: Upload | None,
+        number: int,
+        copy: int,
+        trail: Trail | None,
+    ) -> None:
+        self.call = call
+        self.request = request
+        self.copy = copy
+        self.rearm: Callable[[], None] = _nothing
+        """Called when a limit has moved, by whoever keeps the timer."""
+        retry = call.policy.retry
+        kinds = () if retry is None else retry.retryable_exceptions or ()
+        self.expected = (call.family.http.TransportError, *kinds)
+        """What a transport may raise in place of an answer."""
+        self.busy: Any = None
+        """What it reads or writes at this moment, if another thread may cut that."""
+        self.is_dropped = False
+        self.response: Response | None = None
+        self.error: Exception | None = None
+        self._number = number
+        self._trail = trail
+        self._began = call.now()
+        self._limits = call.limits.begin_send(self._began, beside=copy > 0)
+        if upload is not None:
+            upload.rewind()
+            upload.moved = self.moved
+            request.stream = upload
+        if trail is not None:
+            trail.add(events.Sent, attempt=number, hedge=copy > 0)
+
+    def left(self) -> float:
+        """Return what is left before it is given up, in seconds."""
+        if self.is_dropped:
+            return -math.inf
+        return self._limits.at - self.call.now()
+
+    def moved(self, count: int) -> None:
+        """Note that bytes of a body went out or came in."""
+        self.call.limits.moved(count, self.call.now())
+        self.rearm()
+
+    def head(self, response: Any) -> Response:
+        """Take in the head of an answer.
+
+        Raises:
+            ReadTimeout: It came too late.
+
+        """
+        call = self.call
+        self.check_time()
+        self._limits.end_head()
+        if call.streamed:
+            call.limits.lift_default()
+        self.rearm()
+        return adopt(response, call.family, call.settings.contract)
+
+    def check_time(self) -> None:
+        """Raise `ReadTimeout` if it is to be given up."""
+        if self.left() <= 0:
+            raise self._timeout("given up")
+
+    def wants_peek(self, response: Response) -> bool:
+        """Whether a streamed answer is to be looked into before the caller gets it.
+
+        Those that may be sent again are: once their connection is free for the wait,
+        what was seen is all that is left of them.
+        """
+        retry = self.call.policy.retry
+        may_go = retry is not None and response.status_code in retry.statuses
+        return may_go or carries_problem(response)
+
+    def replied(self, response: Response) -> Reply:
+        """Take in an answer, with its body unless the caller reads that."""
+        call = self.call
+        now = call.now()
+        seconds = now - self._began
+        self.response = response
+        status = response.status_code
+        answer = _plain(status) if status < FIRST_ERROR else _answer(response)
+        unread = call.streamed and not response.is_closed
+        seen = Reply(now, answer, seconds, unread, self.copy)
+        self._ended(Attempt(seconds, status), seen)
+        return seen
+
+    def failed(self, error: Exception) -> Failure | Expired:
+        """Take in what was raised in place of an answer."""
+        return self.gave_up() if self.is_time_up(error) else self._failed(error)
+
+    def is_time_up(self, error: Exception) -> bool:
+        """Whether `error` says that the send ran out of the time we gave it."""
+        is_timeout = isinstance(error, self.call.family.http.TimeoutException)
+        return is_timeout and self.left() <= TICK
+
+    def drop(self) -> None:
+        """Take in that nobody wants to know any more what comes of it."""
+        if self.response is None and self.error is None and not self.is_dropped:
+            attempt = Attempt(self.call.now() - self._began, None, "Dropped")
+            self.call.attempts += (attempt,)
+            self._note(attempt, Outcome.NEUTRAL)
+        self.is_dropped = True
+
+    def gave_up(self) -> Failure | Expired:
+        """Take in that the limit of the send or of the call has passed."""
+        call = self.call
+        if call.left() > TICK:
+            # What it was given and not what it took, which is a tick less or more.
+            seconds = self._limits.at - self._began
+            return self._failed(self._timeout(f"no response within {seconds:.3g} s"))
+        now = call.now()
+        attempt = Attempt(now - self._began, None, "DeadlineExceededException")
+        return self._ended(attempt, Expired(now, self.copy))
+
+    def _failed(self, error: Exception) -> Failure:
+        call = self.call
+        now = call.now()
+        self.error = error
+        retry = call.policy.retry
+        kinds = None if retry is None else retry.retryable_exceptions
+        fault = errors.fault_of(error, kinds, call.family)
+        attempt = Attempt(now - self._began, None, type(error).__name__)
+        return self._ended(attempt, Failure(now, fault, self.copy))
+
+    def _ended(self, attempt: Attempt, seen: _Seen) -> _Seen:
+        if not self.is_dropped:
+            self.call.attempts += (attempt,)
+            if self._trail is not None:
+                self._note(attempt, outcome_of(seen))
+        return seen
+
+    def _note(self, attempt: Attempt, outcome: Outcome) -> None:
+        if self._trail is not None:
+            self._trail.add(
+                events.Ended,
+                attempt=self._number,
+                seconds=attempt.seconds,
+                status=attempt.status,
+                error=attempt.error,
+                outcome=outcome,
+            )
+
+    def _timeout(self, text: str) -> Exception:
+        error: Exception = self.call.family.http.ReadTimeout(text, request=self.request)
+        return error
+
+
+@cache
+def _plain(status: int) -> Answer:
+    return Answer(status=status)
+
+
+def _answer(response: Response) -> Answer:
+    asked = retry_after.parse(
+        response.headers.get_list("retry-after"),
+        date=response.headers.get("date"),
+        wall=time.time(),
+    )
+    if not carries_problem(response):
+        return Answer(status=response.status_code, retry_after=asked)
+    problem = response.problem()
+    known = is_typed(problem)
+    return Answer(
+        status=response.status_code,
+        retry_after=problem.retry_after,
+        problem_retry=problem.retry if known else None,
+        work_not_started=known and problem.work_not_started,
+    )
+
+
+def _nothing() -> None:
+    """Nobody keeps a timer."""
