@@ -9,10 +9,13 @@ from resilient_http.patterns import (
 )
 from resilient_http.policy import (
     BreakerConfig,
+    ConcurrencyLimit,
+    Hedge,
     Policy,
     RateLimit,
     RetryBudget,
     RetryConfig,
+    Throttle,
 )
 from resilient_http.problems import (
     AppException,
@@ -35,9 +38,11 @@ __all__ = [
     "CircuitBreaker",
     "CircuitBreakerOpenException",
     "Client",
+    "ConcurrencyLimit",
     "ConcurrencyLimitException",
     "Contract",
     "DeadlineExceededException",
+    "Hedge",
     "Policy",
     "ProblemDetail",
     "RateLimit",
@@ -47,6 +52,7 @@ __all__ = [
     "RetryBudget",
     "RetryConfig",
     "State",
+    "Throttle",
     "combine_circuit_breaker_and_retry",
     "deadline",
     "with_retry",

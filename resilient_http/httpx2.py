@@ -20,10 +20,13 @@ from resilient_http.patterns import (
 )
 from resilient_http.policy import (
     BreakerConfig,
+    ConcurrencyLimit,
+    Hedge,
     Policy,
     RateLimit,
     RetryBudget,
     RetryConfig,
+    Throttle,
 )
 from resilient_http.problems import (
     AppException,
@@ -45,9 +48,11 @@ __all__ = [
     "CircuitBreaker",
     "CircuitBreakerOpenException",
     "Client",
+    "ConcurrencyLimit",
     "ConcurrencyLimitException",
     "Contract",
     "DeadlineExceededException",
+    "Hedge",
     "Policy",
     "ProblemDetail",
     "RateLimit",
@@ -56,6 +61,7 @@ __all__ = [
     "RetryBudget",
     "RetryConfig",
     "State",
+    "Throttle",
     "combine_circuit_breaker_and_retry",
     "deadline",
     "with_retry",

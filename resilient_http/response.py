@@ -55,7 +55,9 @@ class TypedErrors(_Plain):
         self._num_bytes_downloaded += len(raw)
 
     def decoder(self) -> Any:
-        """Return what undoes the content encoding."""
+        """Return what undoes the content encoding; None where there is none."""
+        if "content-encoding" not in self.headers:
+            return None
         return self._get_content_decoder()
 
     def keep(self, content: bytes) -> None:

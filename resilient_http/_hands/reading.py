@@ -1,6 +1,6 @@
 """Bodies on their way in: for the call, or for the caller of a stream."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import anyio
@@ -21,10 +21,14 @@ async def aread(sending: Sending, response: Response) -> None:
             await apeek(response)
     elif not response.has_content:
         body = _Collected(sending, response)
-        async for raw in response.begin_body():
-            body.add(raw)
-        await response.aclose()
-        body.end()
+        try:
+            async for raw in response.begin_body():
+                body.add(raw)
+            await response.aclose()
+            body.end()
+        except sending.call.family.http.RequestError as error:
+            sending.blame(error)
+            raise
 
 
 def read(sending: Sending, response: Response) -> None:
@@ -34,11 +38,15 @@ def read(sending: Sending, response: Response) -> None:
             peek(response)
     elif not response.has_content:
         body = _Collected(sending, response)
-        for raw in response.begin_body():
-            sending.check_time()  # a foreign transport has nobody else to do it
-            body.add(raw)
-        response.close()
-        body.end()
+        try:
+            for raw in response.begin_body():
+                sending.check_time()  # a foreign transport has nobody else to do it
+                body.add(raw)
+            response.close()
+            body.end()
+        except sending.call.family.http.RequestError as error:
+            sending.blame(error)
+            raise
 
 
 class _Collected:
@@ -58,14 +66,21 @@ class _Collected:
         if self._parts:  # most bodies come in one, and need no more time
             self._sending.moved(len(raw))
         self._response.count(raw)
-        self._take(self._decoder.decode(raw))
+        if self._decoder is None:
+            self._take(raw)
+        else:
+            self._take_all(self._decoder.decode(raw))
 
     def end(self) -> None:
-        last = self._decoder.flush()
-        if last:
-            self._take(last)
+        if self._decoder is not None:
+            self._take_all(self._decoder.flush())
         response, parts = self._response, self._parts
         response.keep(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _take_all(self, decoded: bytes | Iterable[bytes]) -> None:
+        # One piece from httpx's decoders; pieces of bounded size from its fork's.
+        for part in [decoded] if isinstance(decoded, bytes) else decoded:
+            self._take(part)
 
     def _take(self, part: bytes) -> None:
         self._parts.append(part)
