@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from resilient_http._core.verdict import Outcome, judge_status
 from resilient_http.call import Call
-from resilient_http.hop import Hop
+from resilient_http.hop import Hop, copy_of
 from resilient_http.response import Response, adopt
 
 _THROTTLED: Final = 429
@@ -47,18 +47,9 @@ def moved(hop: Hop) -> Any:
     was_sent = bool(call.attempts)
     if (was_sent and not (facts.idempotent and facts.replayable)) or call.left() <= 0:
         return None
-    http = call.family.http
-    base = http.URL(call.policy.fallback)
-    headers = request.headers.copy()
-    del headers["host"]  # that of the other origin is written anew
+    base = call.family.http.URL(call.policy.fallback)
     raw_path = base.raw_path.rstrip(b"/") + request.url.raw_path
-    return http.Request(
-        request.method,
-        base.copy_with(raw_path=raw_path),
-        headers=headers,
-        stream=request.stream,
-        extensions=request.extensions,
-    )
+    return copy_of(request, call.family, url=base.copy_with(raw_path=raw_path))
 
 
 def substitute(hop: Hop, given: Any) -> Response:

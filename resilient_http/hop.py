@@ -289,15 +289,25 @@ class Hop:
                     _log.exception("a listener failed on %r", event)
 
 
-def copy_of(request: Any, family: Family) -> Any:
-    """Return a request of its own: httpx and tracing write to what they are given."""
-    return family.http.Request(
+def copy_of(request: Any, family: Family, *, url: Any = None) -> Any:
+    """Return a request of its own, which shares the body.
+
+    httpx and whoever traces it write to the one they are given.
+    """
+    headers = request.headers.copy()
+    if url is not None:
+        headers["Host"] = url.netloc.decode("ascii")
+    copied = family.http.Request(
         request.method,
-        request.url,
-        headers=request.headers,
+        request.url if url is None else url,
+        headers=headers,
         stream=request.stream,
         extensions=dict(request.extensions),
     )
+    content = vars(request).get("_content")
+    if content is not None:  # or it could not be asked for: httpx reads only streams
+        vars(copied)["_content"] = content
+    return copied
 
 
 def _nobody() -> None:
