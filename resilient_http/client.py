@@ -163,11 +163,14 @@ class Client(SyncCalls, httpx.Client):
     _family = HTTPX
 
 
-def wrap(
+def wrap(  # noqa: PLR0913 - what a client may be told, each by its name
     client: _Client,
     policy: Policy | None = None,
     contract: Contract | None = None,
     state: State | None = None,
+    *,
+    listeners: Iterable[Listener] = (),
+    routes: Mapping[str, Policy] | None = None,
 ) -> _Client:
     """Make an existing client resilient, in place, and return it.
 
@@ -178,18 +181,31 @@ def wrap(
         TypeError: It is not an httpx client.
 
     """
-    wrapped: _Client = rewrap(client, (AsyncClient, Client), policy, contract, state)
+    wrapped: _Client = rewrap(
+        client,
+        (AsyncClient, Client),
+        policy=policy,
+        contract=contract,
+        state=state,
+        listeners=listeners,
+        routes=routes,
+    )
     return wrapped
 
 
 def rewrap(
     client: Any,
     resilient: tuple[type[AsyncCalls], type[SyncCalls]],
-    policy: Policy | None,
-    contract: Contract | None,
-    state: State | None,
+    **told: Any,
 ) -> Any:
-    """Make `client` one of the `resilient` classes, whichever fits."""
+    """Make `client` one of the `resilient` classes, whichever fits.
+
+    Args:
+        client: Any client of their family.
+        resilient: Ours, async and sync.
+        told: What `Settings` takes besides.
+
+    """
     if isinstance(client, resilient):
         return client
     family = resilient[0]._family
@@ -202,13 +218,8 @@ def rewrap(
     if not fitting:
         name = family.http.__name__
         raise TypeError(f"wrap() takes an {name} client, got {client!r}")
-    vars(client)["_settings"] = Settings(
-        policy=policy,
-        contract=contract,
-        state=state,
-        family=family,
-        base_url=client.base_url,
-    )
+    base_url = client.base_url
+    vars(client)["_settings"] = Settings(family=family, base_url=base_url, **told)
     cls: Any = type(client)
     ours: Any = fitting[0]
     client.__class__ = _resilient(ours, cls)

@@ -5,6 +5,7 @@ contracts, problems and state are the same objects, so that one `State` may be s
 clients of both.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 import httpcore2
@@ -12,6 +13,7 @@ import httpx2
 
 from resilient_http.client import AsyncCalls, SyncCalls, rewrap
 from resilient_http.context import deadline
+from resilient_http.events import Listener
 from resilient_http.family import Family
 from resilient_http.patterns import (
     CircuitBreaker,
@@ -109,11 +111,14 @@ class ResilientTransport(SyncTransport, httpx2.BaseTransport):
     _family = HTTPX2
 
 
-def wrap(
+def wrap(  # noqa: PLR0913 - what a client may be told, each by its name
     client: _Client,
     policy: Policy | None = None,
     contract: Contract | None = None,
     state: State | None = None,
+    *,
+    listeners: Iterable[Listener] = (),
+    routes: Mapping[str, Policy] | None = None,
 ) -> _Client:
     """Make an existing httpx2 client resilient, in place, and return it.
 
@@ -123,5 +128,13 @@ def wrap(
         TypeError: It is not an httpx2 client.
 
     """
-    wrapped: _Client = rewrap(client, (AsyncClient, Client), policy, contract, state)
+    wrapped: _Client = rewrap(
+        client,
+        (AsyncClient, Client),
+        policy=policy,
+        contract=contract,
+        state=state,
+        listeners=listeners,
+        routes=routes,
+    )
     return wrapped
