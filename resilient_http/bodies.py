@@ -1,6 +1,7 @@
 """Bodies on their way out: which can be sent again, and how far they have got."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from typing import Any, Final
 
 from resilient_http.family import Family
@@ -9,6 +10,18 @@ PIECE: Final = 64 * 1024
 """Bytes handed on at a time, so that a body of one piece is seen to move, too."""
 
 Moved = Callable[[int], None]
+
+
+class Around:
+    """A body around another one."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    @property
+    def elapsed(self) -> timedelta | None:
+        """How long the answer took, which httpx2 asks of its body; None until then."""
+        return getattr(self._stream, "elapsed", None)
 
 
 class Upload:

@@ -9,6 +9,7 @@ import httpx
 
 from resilient_http._core.attempt import Attempt
 from resilient_http._hands.pool import aclose
+from resilient_http.bodies import Around
 from resilient_http.errors import answered
 from resilient_http.family import Family
 from resilient_http.problems import MEDIA_TYPE, AppException, Contract
@@ -64,7 +65,7 @@ class TypedErrors(_Plain):
         """Take the body, as it was read to its end."""
         self._content = content
         # The stream that httpx bound to this response would keep it in a cycle.
-        self.stream = self._family.http.ByteStream(content)
+        self._replace(self._family.http.ByteStream(content))
 
     def rejoin(self, first: list[bytes], rest: object, whole: object) -> None:
         """Put back the part of the body that was read ahead of the caller."""
@@ -74,7 +75,7 @@ class TypedErrors(_Plain):
     def reopen(self) -> None:
         """Let what was seen be read, though its connection is gone."""
         if not self.has_content:
-            self.stream = self._family.http.ByteStream(self.peeked)
+            self._replace(self._family.http.ByteStream(self.peeked))
             self.is_closed = self.is_stream_consumed = False
 
     def raise_for_status(self) -> Self:
@@ -102,6 +103,12 @@ class TypedErrors(_Plain):
     def error(self) -> AppException:
         """Return what `raise_for_status` raises of an error answer."""
         return answered(self.problem(), self, self.attempts, self._family)
+
+    def _replace(self, stream: httpx.ByteStream) -> None:
+        elapsed = getattr(self.stream, "elapsed", None)
+        if elapsed is not None:  # httpx2 leaves it with the stream
+            self.elapsed = elapsed
+        self.stream = stream
 
 
 class Response(TypedErrors, httpx.Response):
@@ -149,13 +156,13 @@ def _decoded(raw: bytes, encoding: str) -> bytes:
         return b""
 
 
-class _Rejoined:
+class _Rejoined(Around):
     """A body of which the first part has been read already."""
 
     def __init__(self, first: list[bytes], rest: Any, whole: Any) -> None:
+        super().__init__(whole)
         self._first = first
         self._rest = rest
-        self._whole = whole
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._first
@@ -168,10 +175,10 @@ class _Rejoined:
             yield chunk
 
     def close(self) -> None:
-        self._whole.close()
+        self._stream.close()
 
     async def aclose(self) -> None:
-        await self._whole.aclose()
+        await self._stream.aclose()
 
 
 def peek(response: Response) -> None:

@@ -9,6 +9,7 @@ from resilient_http import errors
 from resilient_http._hands.pool import aclose, mend
 from resilient_http._hands.sync_backend import bounded
 from resilient_http._hands.timers import timer
+from resilient_http.bodies import Around
 from resilient_http.hop import Hop
 from resilient_http.response import Response, apeek, peek
 from resilient_http.sending import Sending
@@ -92,13 +93,13 @@ class _Collected:
                 raise errors.too_large(self._most, sending.request, family)
 
 
-class AsyncBody:
+class AsyncBody(Around):
     """A body that the caller reads, within the limits of the call it belongs to."""
 
     def __init__(self, hop: Hop, sending: Sending, stream: Any) -> None:
+        super().__init__(stream)
         self._hop = hop
         self._sending = sending
-        self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         chunks = aiter(self._stream)
@@ -135,13 +136,13 @@ class AsyncBody:
         return error
 
 
-class Body:
+class Body(Around):
     """A body that the caller reads, within the limits of the call it belongs to."""
 
     def __init__(self, hop: Hop, sending: Sending, stream: Any) -> None:
+        super().__init__(stream)
         self._hop = hop
         self._sending = sending
-        self._stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
         chunks = iter(self._stream)

@@ -1,13 +1,14 @@
 """What plain httpx does, a resilient client does, too."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from resilient_http.context import request_id
 from resilient_http.problems import Contract
-from tests.client.world import Colour, World
+from tests.client.world import Colour, Step, World
 from tests.family import httpx
 
 
@@ -60,6 +61,19 @@ async def test_too_many_redirects_are_httpxs_error(colour: Colour) -> None:
         with pytest.raises(httpx.TooManyRedirects):
             await caller.get()
     assert world.sends == 4
+
+
+@pytest.mark.parametrize("script", [[200], [503], [503, 200]])
+async def test_an_answer_says_how_long_it_took(
+    colour: Colour, script: list[Step]
+) -> None:
+    world = World(*script)
+    async with world.caller(colour) as caller:
+        assert (await caller.get()).elapsed > timedelta(0)
+        world.script = list(script)
+        streamed = await caller.open()
+        await caller.read(streamed)
+        assert streamed.elapsed > timedelta(0)
 
 
 async def test_authentication_runs_once_for_a_hop(colour: Colour) -> None:
