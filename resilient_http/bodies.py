@@ -1,6 +1,7 @@
-"""Bodies on their way out: which can be sent again, and how far they have got."""
+"""Bodies: which can be sent again, how far they have got, and that they end."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
 
@@ -56,10 +57,11 @@ class Upload:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._started = True
-        async for chunk in self.stream:
-            for piece in _pieces(chunk):
-                yield piece
-                self.moved(len(piece))
+        async with iterating(self.stream) as chunks:
+            async for chunk in chunks:
+                for piece in _pieces(chunk):
+                    yield piece
+                    self.moved(len(piece))
 
     def close(self) -> None:
         """Close the body that was wrapped."""
@@ -68,6 +70,21 @@ class Upload:
     async def aclose(self) -> None:
         """Close the body that was wrapped."""
         await self.stream.aclose()
+
+
+@asynccontextmanager
+async def iterating(stream: Any) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Iterate over a body, whose generator ends here even if it was not exhausted.
+
+    Left to the garbage collector, it would end at any later time, under trio with a
+    warning.
+    """
+    chunks = aiter(stream)
+    try:
+        yield chunks
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
 
 
 def upload_of(request: Any, colour: type, family: Family) -> Upload | None:

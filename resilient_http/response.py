@@ -9,7 +9,7 @@ import httpx
 
 from resilient_http._core.attempt import Attempt
 from resilient_http._hands.pool import aclose
-from resilient_http.bodies import Around
+from resilient_http.bodies import Around, iterating
 from resilient_http.errors import answered
 from resilient_http.family import Family
 from resilient_http.problems import MEDIA_TYPE, AppException, Contract
@@ -169,16 +169,18 @@ class _Rejoined(Around):
         yield from self._rest
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for chunk in self._first:
-            yield chunk
-        async for chunk in self._rest:
-            yield chunk
+        async with iterating(self._rest) as rest:
+            for chunk in self._first:
+                yield chunk
+            async for chunk in rest:
+                yield chunk
 
     def close(self) -> None:
         self._stream.close()
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        async with iterating(self._rest):
+            await self._stream.aclose()
 
 
 def peek(response: Response) -> None:

@@ -9,7 +9,7 @@ from resilient_http import errors
 from resilient_http._hands.pool import aclose, mend
 from resilient_http._hands.sync_backend import bounded
 from resilient_http._hands.timers import timer
-from resilient_http.bodies import Around
+from resilient_http.bodies import Around, iterating
 from resilient_http.hop import Hop
 from resilient_http.response import Response, apeek, peek
 from resilient_http.sending import Sending
@@ -23,8 +23,9 @@ async def aread(sending: Sending, response: Response) -> None:
     elif not response.has_content:
         body = _Collected(sending, response)
         try:
-            async for raw in response.begin_body():
-                body.add(raw)
+            async with iterating(response.begin_body()) as chunks:
+                async for raw in chunks:
+                    body.add(raw)
             await response.aclose()
             body.end()
         except sending.call.family.http.RequestError as error:
@@ -102,23 +103,23 @@ class AsyncBody(Around):
         self._sending = sending
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        chunks = aiter(self._stream)
         sending = self._sending
-        while True:
-            with timer(sending.left) as time:
-                sending.rearm = time.rearm
-                try:
-                    chunk = await anext(chunks, None)
-                except BaseException as error:
-                    await mend(self._hop.call.family, self._stream, error)
-                    if isinstance(error, sending.expected):
-                        self._hop.body_failed(error)
-                    raise
-            if time.expired:
-                raise await self._give_up()
-            if chunk is None:
-                break
-            yield chunk
+        async with iterating(self._stream) as chunks:
+            while True:
+                with timer(sending.left) as time:
+                    sending.rearm = time.rearm
+                    try:
+                        chunk = await anext(chunks, None)
+                    except BaseException as error:
+                        await mend(self._hop.call.family, self._stream, error)
+                        if isinstance(error, sending.expected):
+                            self._hop.body_failed(error)
+                        raise
+                if time.expired:
+                    raise await self._give_up()
+                if chunk is None:
+                    break
+                yield chunk
         self._hop.body_ended()
 
     async def aclose(self) -> None:

@@ -1,6 +1,7 @@
 """What plain httpx does, a resilient client does, too."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from resilient_http.context import request_id
 from resilient_http.problems import Contract
 from tests.client.world import Colour, Step, World
-from tests.family import httpx
+from tests.family import AsyncClient, httpx
 
 
 async def test_a_scheme_of_ones_own_may_be_mounted(colour: Colour) -> None:
@@ -74,6 +75,57 @@ async def test_an_answer_says_how_long_it_took(
         streamed = await caller.open()
         await caller.read(streamed)
         assert streamed.elapsed > timedelta(0)
+
+
+class Generated(httpx.AsyncByteStream):
+    """A body without end, whose generator remembers that it was ended."""
+
+    has_ended = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 1024
+        finally:
+            self.has_ended = True
+
+
+async def first_of(stream: Any) -> None:
+    async with aclosing(aiter(stream)) as parts:
+        await anext(parts)
+
+
+async def test_an_upload_that_is_left_ends_what_generates_it() -> None:
+    class Leaving(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await first_of(request.stream)
+            raise httpx.WriteError("left")
+
+    body = Generated()
+    async with AsyncClient(transport=Leaving()) as client:
+        with pytest.raises(httpx.WriteError):
+            await client.send(httpx.Request("POST", "http://a/", stream=body))
+    assert body.has_ended
+
+
+@pytest.mark.skipif(
+    httpx.__name__ == "httpx", reason="httpx leaves it to the collector"
+)
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_an_answer_that_is_left_ends_what_generates_it(
+    status: int, is_read: bool
+) -> None:
+    body = Generated()
+    problem = {"content-type": "application/problem+json"}
+    answer = httpx.Response(status, headers=problem, stream=body)
+    async with World(answer).caller("async") as caller:
+        response = await caller.open()
+        if is_read:
+            await first_of(response.stream)
+        else:
+            await caller.close(response)
+    assert body.has_ended == (is_read or status == 404)
 
 
 async def test_authentication_runs_once_for_a_hop(colour: Colour) -> None:

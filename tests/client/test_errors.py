@@ -6,6 +6,7 @@ import json
 import pickle
 import weakref
 import zlib
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -303,6 +304,7 @@ async def test_a_streamed_answer_is_readable_though_its_connection_was_freed(
         response = await caller.open()
         assert (response.status_code, world.sends) == (503, 1)
         assert await caller.read(response) == b"body"
+        assert response.elapsed > timedelta(0)
 
 
 def test_a_contract_is_asked_for_by_its_name(colour: Colour) -> None:
