@@ -83,8 +83,13 @@ async def iterating(stream: Any) -> AsyncIterator[AsyncIterator[bytes]]:
     try:
         yield chunks
     finally:
-        if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()
+        await end(chunks)
+
+
+async def end(chunks: AsyncIterator[bytes]) -> None:
+    """End a generator that may not have been exhausted."""
+    if isinstance(chunks, AsyncGenerator):
+        await chunks.aclose()
 
 
 def upload_of(request: Any, colour: type, family: Family) -> Upload | None:

@@ -42,6 +42,8 @@ class Family:
             *self.own_faults,
         )
         """What happens before the first byte of the request leaves."""
+        self.bodies = (http.AsyncByteStream, http.SyncByteStream)
+        """What a body is, of either colour."""
         self._streams: dict[type, Any] = {}
 
     def stream(self, cls: type) -> Any:

@@ -49,7 +49,10 @@ class TypedErrors(_Plain):
         """Return the raw body, to be read to its end and told to `count`."""
         self.is_stream_consumed = True
         self._num_bytes_downloaded = 0
-        return self.stream
+        # Past what httpx puts around it to time it, which would keep its generator
+        # from being ended: closing goes through that all the same.
+        bound = getattr(self.stream, "_stream", None)
+        return bound if isinstance(bound, self._family.bodies) else self.stream
 
     def count(self, raw: bytes) -> None:
         """Take note of bytes that came in."""

@@ -158,10 +158,11 @@ class Sending:
         attempt = Attempt(now - self._began, None, "DeadlineExceededException")
         return self._ended(attempt, Expired(now, self.copy))
 
-    def blame(self, error: Any) -> None:
-        """Name the request in an error that does not say what it is about."""
-        if vars(error).get("_request") is None:
-            error.request = self.request
+    def blame(self, error: BaseException) -> None:
+        """Name the request in an error of the family that has none."""
+        of_family = isinstance(error, self.call.family.http.RequestError)
+        if of_family and vars(error).get("_request") is None:
+            vars(error)["_request"] = self.request
 
     def _failed(self, error: Exception) -> Failure:
         call = self.call

@@ -9,7 +9,7 @@ from resilient_http import errors
 from resilient_http._hands.pool import aclose, mend
 from resilient_http._hands.sync_backend import bounded
 from resilient_http._hands.timers import timer
-from resilient_http.bodies import Around, iterating
+from resilient_http.bodies import Around, end, iterating
 from resilient_http.hop import Hop
 from resilient_http.response import Response, apeek, peek
 from resilient_http.sending import Sending
@@ -22,14 +22,16 @@ async def aread(sending: Sending, response: Response) -> None:
             await apeek(response)
     elif not response.has_content:
         body = _Collected(sending, response)
+        chunks = aiter(response.begin_body())
         try:
-            async with iterating(response.begin_body()) as chunks:
-                async for raw in chunks:
-                    body.add(raw)
+            async for raw in chunks:
+                body.add(raw)
             await response.aclose()
             body.end()
-        except sending.call.family.http.RequestError as error:
+        except BaseException as error:
             sending.blame(error)
+            await mend(sending.call.family, response, error)
+            await end(chunks)
             raise
 
 
@@ -46,7 +48,7 @@ def read(sending: Sending, response: Response) -> None:
                 body.add(raw)
             response.close()
             body.end()
-        except sending.call.family.http.RequestError as error:
+        except BaseException as error:
             sending.blame(error)
             raise
 
