@@ -2,13 +2,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test pythons verify lint types format wheel lock clean
+.PHONY: help demo test pythons parity verify lint types format wheel lock clean
 
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
 	@echo "make test    every test, on asyncio and trio, on httpx and httpx2"
 	@echo "make pythons every test on the other Pythons that are installed"
-	@echo "make verify  the long tests: more examples for every property, and the demo"
+	@echo "make parity  httpx's own tests, with our clients in the place of its own"
+	@echo "make verify  the long tests: more examples for every property, parity, and the demo"
 	@echo "make lint    ruff, format and rules"
 	@echo "make types   mypy over everything, pyright over the public API"
 	@echo "make wheel   build the wheel and try it outside the checkout"
@@ -32,8 +33,12 @@ test: $(READY)
 pythons: $(READY)
 	bash .ci/pythons
 
+parity: $(READY)
+	bash .ci/parity
+
 verify: $(READY)
 	$(BIN)/python -m pytest --hypothesis-profile=thorough -m property tests
+	bash .ci/parity
 	$(BIN)/python -m demo
 
 lint: $(READY)
@@ -51,9 +56,12 @@ format: $(READY)
 wheel: $(READY)
 	bash .ci/smoke
 
+PIN := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --custom-compile-command 'make lock'
+
 lock:
-	uv pip compile pyproject.toml --extra server --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make lock' -o requirements-dev.txt
+	$(PIN) --extra server --group dev -o requirements-dev.txt
+	$(PIN) --group parity -o .ci/parity-requirements.txt
 
 clean:
 	rm -rf .venv dist build
