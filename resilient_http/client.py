@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import httpx
 
 from resilient_http._hands.driving import acarry_out, carry_out
+from resilient_http._hands.places import settle, watch
 from resilient_http._hands.pool import mend
 from resilient_http._hands.rescuing import arescue, rescue
 from resilient_http._hands.sync_backend import bind
@@ -38,6 +39,7 @@ class Calls:
 
     _family: Family
     _settings: Settings
+    _loop: Any = None
 
     def __init__(
         self,
@@ -76,9 +78,13 @@ class Calls:
 
     def _bind(self) -> None:
         """Let every transport be bounded; sync ones need it, and only theirs do."""
-        transports = vars(self)
-        for transport in (transports["_transport"], *transports["_mounts"].values()):
+        for transport in self._transports():
             bind(transport, self._family)
+        watch(self)
+
+    def _transports(self) -> tuple[object, ...]:
+        transports = vars(self)
+        return transports["_transport"], *transports["_mounts"].values()
 
 
 class AsyncCalls(Calls):
@@ -99,6 +105,12 @@ class AsyncCalls(Calls):
             current.reset(token)
         raise call.too_late(request)
 
+    async def aclose(self) -> None:
+        """Close the transports."""
+        settle(self)
+        family: Any = super()
+        await family.aclose()
+
     async def _send_single_request(self, request: Any) -> Any:
         hop = Hop(current_call(), request, self._family.http.AsyncByteStream)
         if hop.call.policy.fallback is None:
@@ -107,6 +119,7 @@ class AsyncCalls(Calls):
 
     async def _send_once(self, request: Any) -> Any:
         family: Any = super()
+        settle(self)
         try:
             return await family._send_single_request(request)
         except BaseException as error:

@@ -1,6 +1,7 @@
 """What is remembered between calls: a breaker and some counts for each origin."""
 
 import hashlib
+import os
 import secrets
 import threading
 import time
@@ -8,6 +9,7 @@ from collections import OrderedDict
 from random import Random
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -57,8 +59,17 @@ class SystemClock:
         await anyio.sleep(seconds)
 
 
+_states: "WeakKeyDictionary[State, bool]" = WeakKeyDictionary()
+"""Every state, and whether its jitter is seeded by the system."""
+_making = threading.Lock()
+_held: list[Any] = []
+"""Locks, while the process forks."""
+
+
 class State:
     """Breakers and counts, by origin. Safe to share by clients, threads and loops.
+
+    A forked child has a copy, which knows what its parent knew.
 
     Share one where clients are made for each request, or each would start without a
     memory. At most 1,024 origins are remembered.
@@ -79,6 +90,8 @@ class State:
         self._origins: OrderedDict[str, Origin] = OrderedDict()
         self._forced: dict[str, Mode] = {}
         self._salt = secrets.token_bytes(16)
+        with _making:
+            _states[self] = rng is None
 
     def origin(self, key: str, policy: Policy) -> Origin:
         """Return what is known of an origin, with the machines that `policy` asks for.
@@ -183,3 +196,32 @@ def _key(origin: str) -> str:
     if not url.hostname:
         raise ValueError(f"origin must be an http or https URL, got {origin!r}")
     return f"{url.scheme}://{url.hostname}:{port}"
+
+
+def _hold_still() -> None:
+    # A child has no other threads: a lock that one of them holds would never be free,
+    # and the step that it guards never be whole.
+    _making.acquire()
+    _held.extend(state.lock for state in _states)
+    for lock in _held:
+        lock.acquire()
+
+
+def _go_on() -> None:
+    for lock in _held:
+        lock.release()
+    _held.clear()
+    _making.release()
+
+
+def _differ() -> None:
+    _go_on()
+    for state, is_random in _states.items():
+        if is_random:
+            state.rng.seed()  # or parent and children would wait in step
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_hold_still, after_in_parent=_go_on, after_in_child=_differ
+    )

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 
 from resilient_http._hands.driving import acarry_out, carry_out
+from resilient_http._hands.places import settle, watch
 from resilient_http._hands.pool import mend
 from resilient_http._hands.rescuing import arescue, rescue
 from resilient_http._hands.sync_backend import bind
@@ -23,6 +24,7 @@ class Transport:
     """What both transports do, in whichever family and colour."""
 
     _family: Family
+    _loop: Any = None
     _takes: str
     """The family's name for what may be inside."""
     _makes: str
@@ -49,6 +51,10 @@ class Transport:
             listeners=listeners,
         )
         bind(self._inner, self._family)
+        watch(self)
+
+    def _transports(self) -> tuple[object, ...]:
+        return (self._inner,)
 
 
 class AsyncTransport(Transport):
@@ -66,6 +72,7 @@ class AsyncTransport(Transport):
         return await arescue(hop, self._send_once)
 
     async def _send_once(self, request: Any) -> Any:
+        settle(self)
         try:
             response = await self._inner.handle_async_request(request)
         except BaseException as error:
@@ -76,6 +83,7 @@ class AsyncTransport(Transport):
 
     async def aclose(self) -> None:
         """Close the inner transport."""
+        settle(self)
         await self._inner.aclose()
 
 

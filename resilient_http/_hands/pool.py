@@ -24,6 +24,8 @@ _KNOWN: Final = {"httpcore": "1.0.", "httpcore2": "2."}
 """The versions whose private names these are."""
 _DEEPEST: Final = 8
 """Transports within transports, or bodies within bodies, that are looked into."""
+_WRAPPED: Final = ("handle_async_request", "handle_request", "__aiter__")
+"""One of which whatever leads to a pool has."""
 _LONGEST_CLOSE: Final = 0.1
 """Seconds that closing may hold up a cancellation. A socket takes none."""
 _CANCEL: Final = 8  # RFC 9113 section 7
@@ -53,7 +55,7 @@ async def mend(family: Family, failed: object, error: BaseException) -> None:
     """
     lost: list[Any] = []
     with suppress(AttributeError):  # a version with other names than those we know
-        for owner in _owners(family, failed):
+        for owner in owners(family, failed):
             traces = list(_traces(error))
             for trace in traces:
                 lost += _half_open(trace) + _retire_torn(family, trace)
@@ -61,19 +63,19 @@ async def mend(family: Family, failed: object, error: BaseException) -> None:
     await _close(lost)
 
 
-def _owners(family: Family, outer: object, deepest: int = _DEEPEST) -> Iterator[Any]:
+def owners(family: Family, outer: object, deepest: int = _DEEPEST) -> Iterator[Any]:
     """Yield what has a pool that we know: `outer`, or whatever it wraps."""
     core = family.core
     if not core.__version__.startswith(_KNOWN.get(core.__name__, "?")):
         return
     attributes = getattr(outer, "__dict__", {})
-    if isinstance(attributes.get("_pool"), core.AsyncConnectionPool):
+    pools = core.AsyncConnectionPool, core.ConnectionPool
+    if isinstance(attributes.get("_pool"), pools):
         yield outer
     elif deepest:
         for inner in attributes.values():
-            kind = type(inner)
-            if hasattr(kind, "handle_async_request") or hasattr(kind, "__aiter__"):
-                yield from _owners(family, inner, deepest - 1)
+            if any(hasattr(type(inner), name) for name in _WRAPPED):
+                yield from owners(family, inner, deepest - 1)
 
 
 def _traces(error: BaseException | None) -> Iterator[list[FrameType]]:
