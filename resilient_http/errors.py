@@ -22,6 +22,7 @@ from resilient_http._core.attempt import Attempt
 from resilient_http._core.lane import HeldBack, TooSoon
 from resilient_http._core.steps import NoPlace, Refused
 from resilient_http._core.verdict import Fault
+from resilient_http._hands.http2 import was_not_processed
 from resilient_http.family import Family, Kinds
 from resilient_http.problems import (
     AppException,
@@ -51,6 +52,7 @@ def fault_of(error: Exception, retryable: Kinds | None, family: Family) -> Fault
     return Fault(
         retryable=passing if retryable is None else isinstance(error, retryable),
         nothing_sent=isinstance(error, family.nothing_sent),
+        not_processed=was_not_processed(error, family),
         callers_own=own,
     )
 

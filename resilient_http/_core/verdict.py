@@ -49,6 +49,7 @@ class Reason(StrEnum):
 
     IDEMPOTENT = "idempotent"
     NOTHING_SENT = "nothing_sent"
+    NOT_PROCESSED = "not_processed"
     WORK_NOT_STARTED = "work_not_started"
     PROBLEM_SAYS_SO = "problem_says_so"
     KEY = "idempotency_key"
@@ -94,6 +95,8 @@ class Fault:
     """It is one of the errors that may not happen next time."""
     nothing_sent: bool = False
     """Not a byte of the request has left; its body is untouched."""
+    not_processed: bool = False
+    """The server says that it did nothing about the request (RFC 9113, section 8.7)."""
     callers_own: bool = False
     """The dependency had no part in it: a malformed request, a full pool."""
 
@@ -125,7 +128,9 @@ def judge(ending: Answer | Fault) -> Outcome:
     """Say what the breaker is to make of a send that ended so."""
     if isinstance(ending, Answer):
         return judge_status(ending.status, work_not_started=ending.work_not_started)
-    return Outcome.NEUTRAL if ending.callers_own else Outcome.FAILURE
+    # A server that sheds load or shuts down in good order is not out of order.
+    spared = ending.callers_own or ending.not_processed
+    return Outcome.NEUTRAL if spared else Outcome.FAILURE
 
 
 def judge_status(status: int, *, work_not_started: bool = False) -> Outcome:
@@ -150,6 +155,11 @@ def is_throttled(answer: Answer) -> bool:
     """Say whether the server asked for less traffic: 429, or 503 with a hint."""
     hinted = answer.status == _UNAVAILABLE and answer.retry_after is not None
     return answer.status == _THROTTLED or hinted
+
+
+def is_free(ending: Answer | Fault) -> bool:
+    """Say whether a first repeat is no extra load, so that nobody need pay for it."""
+    return isinstance(ending, Fault) and ending.not_processed
 
 
 def may_repeat(request: Request, ending: Answer | Fault, retry: RetryConfig) -> Repeat:
@@ -185,6 +195,8 @@ def _not_worth_it(ending: Answer | Fault, retry: RetryConfig) -> Reason | None:
 def _why_safe(request: Request, ending: Answer | Fault) -> Reason | None:
     if isinstance(ending, Fault) and ending.nothing_sent:
         return Reason.NOTHING_SENT
+    if isinstance(ending, Fault) and ending.not_processed:
+        return Reason.NOT_PROCESSED
     if isinstance(ending, Answer) and ending.work_not_started:
         return Reason.WORK_NOT_STARTED
     # Unlike "same_key", which is safe only together with one.

@@ -63,10 +63,25 @@ async def mend(family: Family, failed: object, error: BaseException) -> None:
     await _close(lost)
 
 
+def is_known(core: Any) -> bool:
+    """Whether `core` is a version whose private names we know."""
+    known: bool = core.__version__.startswith(_KNOWN.get(core.__name__, "?"))
+    return known
+
+
+def frames_of(error: BaseException) -> list[FrameType]:
+    """Return the frames that `error` came through, outermost first."""
+    frames, step = [], error.__traceback__
+    while step is not None:
+        frames.append(step.tb_frame)
+        step = step.tb_next
+    return frames
+
+
 def owners(family: Family, outer: object, deepest: int = _DEEPEST) -> Iterator[Any]:
     """Yield what has a pool that we know: `outer`, or whatever it wraps."""
     core = family.core
-    if not core.__version__.startswith(_KNOWN.get(core.__name__, "?")):
+    if not is_known(core):
         return
     attributes = getattr(outer, "__dict__", {})
     pools = core.AsyncConnectionPool, core.ConnectionPool
@@ -81,11 +96,7 @@ def owners(family: Family, outer: object, deepest: int = _DEEPEST) -> Iterator[A
 def _traces(error: BaseException | None) -> Iterator[list[FrameType]]:
     """Yield the frames, outermost first, of `error` and of what led to it."""
     while error is not None:
-        trace, step = [], error.__traceback__
-        while step is not None:
-            trace.append(step.tb_frame)
-            step = step.tb_next
-        yield trace
+        yield frames_of(error)
         error = error.__context__
 
 

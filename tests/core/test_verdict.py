@@ -9,6 +9,7 @@ from resilient_http._core.verdict import (
     Reason,
     Repeat,
     Request,
+    is_free,
     is_throttled,
     judge,
     judge_status,
@@ -24,6 +25,7 @@ POST_WITH_KEY = Request(idempotent=False, has_key=True)
 PUT_ONE_SHOT = Request(idempotent=True, replayable=False)
 
 REFUSED = Fault(retryable=True, nothing_sent=True)
+LEFT_OUT = Fault(retryable=True, not_processed=True)
 READ_TIMEOUT = Fault(retryable=True)
 BROKEN = Answer(status=503)
 SHED = Answer(status=503, problem_retry="after_delay", work_not_started=True)
@@ -69,6 +71,7 @@ def test_an_answer_is_judged_by_status_and_type() -> None:
     [
         (REFUSED, Outcome.FAILURE),
         (READ_TIMEOUT, Outcome.FAILURE),
+        (LEFT_OUT, Outcome.NEUTRAL),
         (Fault(retryable=False), Outcome.FAILURE),
         (Fault(retryable=False, callers_own=True), Outcome.NEUTRAL),
         (Fault(retryable=True, nothing_sent=True, callers_own=True), Outcome.NEUTRAL),
@@ -98,9 +101,11 @@ def no(reason: Reason) -> Repeat:
         (GET, BROKEN, yes(Reason.IDEMPOTENT)),
         (GET, READ_TIMEOUT, yes(Reason.IDEMPOTENT)),
         (GET, REFUSED, yes(Reason.NOTHING_SENT)),
+        (GET, LEFT_OUT, yes(Reason.NOT_PROCESSED)),
         (POST, BROKEN, no(Reason.NOT_IDEMPOTENT)),
         (POST, READ_TIMEOUT, no(Reason.NOT_IDEMPOTENT)),
         (POST, REFUSED, yes(Reason.NOTHING_SENT)),
+        (POST, LEFT_OUT, yes(Reason.NOT_PROCESSED)),
         (POST_WITH_KEY, BROKEN, yes(Reason.KEY)),
         (POST_WITH_KEY, READ_TIMEOUT, yes(Reason.KEY)),
         (POST_WITH_KEY, REFUSED, yes(Reason.NOTHING_SENT)),
@@ -134,7 +139,7 @@ def test_the_statuses_are_the_users_to_choose() -> None:
 
 
 @pytest.mark.case("C28", "R17")
-@pytest.mark.parametrize("ending", [BROKEN, READ_TIMEOUT, SHED])
+@pytest.mark.parametrize("ending", [BROKEN, READ_TIMEOUT, SHED, LEFT_OUT])
 def test_a_spent_body_is_not_sent_again(ending: Answer | Fault) -> None:
     assert may_repeat(PUT_ONE_SHOT, ending, RETRY) == no(Reason.BODY_SPENT)
 
@@ -228,3 +233,8 @@ def test_a_throttled_answer_is_429_or_503_with_a_hint(
     answer: Answer, *, throttled: bool
 ) -> None:
     assert is_throttled(answer) is throttled
+
+
+def test_only_what_a_server_did_nothing_about_is_sent_again_for_free() -> None:
+    assert is_free(LEFT_OUT)
+    assert not any(is_free(ending) for ending in (REFUSED, READ_TIMEOUT, SHED, BROKEN))
