@@ -22,7 +22,7 @@ from resilient_http._core.attempt import Attempt
 from resilient_http._core.lane import HeldBack, TooSoon
 from resilient_http._core.steps import NoPlace, Refused
 from resilient_http._core.verdict import Fault
-from resilient_http._hands.http2 import was_not_processed
+from resilient_http._hands.http2 import was_not_processed, was_provoked
 from resilient_http.family import Family, Kinds
 from resilient_http.problems import (
     AppException,
@@ -46,9 +46,11 @@ def fault_of(error: Exception, retryable: Kinds | None, family: Family) -> Fault
         family: Of the client.
 
     """
+    provoked = was_provoked(error, family)
     # What is ours was raised on this side: a refusal of a transport inside, a bound.
-    own = isinstance(error, (*family.own_faults, AppException))
-    passing = isinstance(error, family.passing) and not own
+    ours = isinstance(error, (*family.own_faults, AppException))
+    own = ours and not provoked
+    passing = provoked or (isinstance(error, family.passing) and not own)
     return Fault(
         retryable=passing if retryable is None else isinstance(error, retryable),
         nothing_sent=isinstance(error, family.nothing_sent),

@@ -39,7 +39,8 @@ class Family:
         self.nothing_sent: Kinds = (
             http.ConnectError,
             http.ConnectTimeout,
-            *self.own_faults,
+            http.UnsupportedProtocol,
+            http.PoolTimeout,
         )
         """What happens before the first byte of the request leaves."""
         self.bodies = (http.AsyncByteStream, http.SyncByteStream)

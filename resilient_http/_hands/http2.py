@@ -41,6 +41,22 @@ def was_not_processed(error: Exception, family: Family) -> bool:
     return left_out or _is_unopened(two, cause)
 
 
+def was_provoked(error: Exception, family: Family) -> bool:
+    """Whether httpcore takes for our mistake what the server has sent.
+
+    As it does with frames that follow a GOAWAY, and with any that break the rules.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, family.core.LocalProtocolError):
+        return False
+    return any(
+        frame.f_code.co_name == "receive_data"
+        for reason in cause.args
+        if isinstance(reason, Exception)
+        for frame in frames_of(reason)
+    )
+
+
 def _stream_of(error: BaseException) -> tuple[Any, int | None]:
     """Return the connection and the number of a stream that was not answered.
 

@@ -14,7 +14,7 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded
 from h2.settings import SettingCodes, Settings
 
-from resilient_http import BreakerConfig, Policy, State
+from resilient_http import BreakerConfig, Policy, RetryConfig, State
 from resilient_http._http2 import was_not_processed
 from tests.client.wire import wire_server
 from tests.client.world import Caller, Colour, ManualClock
@@ -67,6 +67,14 @@ def invite_and_leave_with(two: H2Connection, stream: int) -> None:
 def leave_soon(two: H2Connection, stream: int) -> None:
     """Go away, and say that it is not known yet which stream was the last."""
     two.close_connection(last_stream_id=2**31 - 1)
+
+
+def leave_untidily(two: H2Connection, stream: int) -> None:
+    """Go away, and go on talking, which h2 would not."""
+    two.increment_flow_control_window(1)
+    more = two.data_to_send()
+    leave_with(two, stream)
+    vars(two)["_data_to_send"] += more
 
 
 def has_left(two: H2Connection) -> bool:
@@ -360,20 +368,53 @@ def once(colour: Colour, content: bytes) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("step", "state"),
+    ("step", "error", "state"),
     [
-        (refuse, "closed"),
-        (leave_without, "closed"),
-        (leave_with, "open"),
-        (fail, "open"),
+        (refuse, "RemoteProtocolError", "closed"),
+        (leave_without, "RemoteProtocolError", "closed"),
+        (leave_with, "RemoteProtocolError", "open"),
+        (fail, "RemoteProtocolError", "open"),
+        (leave_untidily, "LocalProtocolError", "open"),
     ],
 )
 async def test_a_server_that_declines_in_good_order_is_not_failing(
-    colour: Colour, step: Step, state: str
+    colour: Colour, step: Step, error: str, state: str
 ) -> None:
     policy = Policy(retry=None, breaker=BreakerConfig(failure_threshold=1))
     async with served(colour, step, policy=policy) as (_, caller):
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises(getattr(httpx, error)):
             await caller.get("/")
         known = caller.client.snapshot()["origins"]  # type: ignore[union-attr]  # ours
     assert [origin["breaker"]["state"] for origin in known.values()] == [state]
+
+
+# What httpcore takes for a mistake of ours.
+
+
+async def test_what_a_server_sends_that_it_may_not_is_a_failure_of_its_own(
+    colour: Colour,
+) -> None:
+    async with served(colour, leave_untidily) as (server, caller):
+        response = await caller.get("/")
+        assert errors(response) == ["LocalProtocolError"]
+        assert response.status_code == 200
+    assert len(server.requests) == 2
+
+
+async def test_a_post_to_which_it_was_sent_is_not_sent_again(colour: Colour) -> None:
+    retry = RetryConfig(retryable_exceptions=(httpx.TransportError,))
+    policy = Policy(retry=retry)
+    async with served(colour, leave_untidily, policy=policy) as (server, caller):
+        with pytest.raises(httpx.LocalProtocolError):
+            await caller.request("POST", "/")
+    assert len(server.requests) == 1
+
+
+async def test_a_request_that_breaks_the_rules_is_not_sent_again(
+    colour: Colour,
+) -> None:
+    async with served(colour) as (server, caller):
+        with pytest.raises(httpx.LocalProtocolError) as raised:
+            await caller.get("/", headers={"te": "gzip"})
+        assert errors(raised.value) == ["LocalProtocolError"]
+    assert server.requests == []
