@@ -28,12 +28,15 @@ class Around:
 class Upload:
     """A request body that tells how it moves, and whether it can be sent again.
 
-    Whoever sends it twice asks `rewind` first: an iterator that has been used up would
-    go out as an empty body.
+    It goes back to its first byte by itself, since httpcore may send it twice without
+    telling anybody: what is used up would go out as an empty body.
     """
 
-    def __init__(self, stream: Any, rewind: Callable[[], object] | None) -> None:
+    def __init__(
+        self, stream: Any, rewind: Callable[[], object] | None, spent: type[Exception]
+    ) -> None:
         self.stream = stream
+        self._spent = spent
         self._started = False
         self._rewind = rewind
         self.moved: Moved = _unheard
@@ -43,20 +46,15 @@ class Upload:
         """Whether a second send would carry the same bytes."""
         return self._rewind is not None
 
-    def rewind(self) -> None:
-        """Go back to the first byte."""
-        if self._rewind is not None and self._started:
-            self._rewind()
-
     def __iter__(self) -> Iterator[bytes]:
-        self._started = True
+        self._start()
         for chunk in self.stream:
             for piece in _pieces(chunk):
                 yield piece
                 self.moved(len(piece))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._started = True
+        self._start()
         async with iterating(self.stream) as chunks:
             async for chunk in chunks:
                 for piece in _pieces(chunk):
@@ -70,6 +68,13 @@ class Upload:
     async def aclose(self) -> None:
         """Close the body that was wrapped."""
         await self.stream.aclose()
+
+    def _start(self) -> None:
+        if self._started:
+            if self._rewind is None:
+                raise self._spent("sent again, but its body can be read only once")
+            self._rewind()
+        self._started = True
 
 
 @asynccontextmanager
@@ -102,7 +107,8 @@ def upload_of(request: Any, colour: type, family: Family) -> Upload | None:
         return None
     if isinstance(stream, family.http.ByteStream) and len(_bytes_of(stream)) <= PIECE:
         return None
-    upload: Upload = family.stream(Upload)(stream, _rewinder(stream, family))
+    rewind, spent = _rewinder(stream, family), family.http.RemoteProtocolError
+    upload: Upload = family.stream(Upload)(stream, rewind, spent)
     return upload
 
 

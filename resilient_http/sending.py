@@ -70,7 +70,6 @@ class Sending:
         self._began = call.now()
         self._limits = call.limits.begin_send(self._began, beside=copy > 0)
         if upload is not None:
-            upload.rewind()
             upload.moved = self.moved
             request.stream = upload
         if trail is not None:

@@ -1,5 +1,6 @@
 """What HTTP/2 says of a request that was not answered, and what is made of it."""
 
+import io
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -342,6 +343,23 @@ async def test_what_a_goaway_leaves_out_later_on_is_one_attempt(
         assert response.status_code == 200
     assert server.requests[1:] == [(method, LARGE)] * 2
     assert server.connections == 2
+
+
+@pytest.mark.case("C28")
+async def test_a_file_goes_out_whole_though_httpcore_sends_it_twice() -> None:
+    async with served("sync", answer, leave_without) as (server, caller):
+        await caller.get("/")
+        await caller.request("POST", "/", content=io.BytesIO(LARGE))
+    assert server.requests[1:] == [("POST", LARGE)] * 2
+
+
+@pytest.mark.case("C28")
+async def test_a_body_that_is_used_up_does_not_go_out_empty(colour: Colour) -> None:
+    async with served(colour, answer, leave_without) as (server, caller):
+        await caller.get("/")
+        with pytest.raises(httpx.RemoteProtocolError, match="only once"):
+            await caller.request("POST", "/", content=once(colour, b"first"))
+    assert ("POST", b"first") in server.requests
 
 
 class Once:
