@@ -8,7 +8,7 @@ TESTS = Path(__file__).parent
 SHOWN = {
     *("C3", "C28", "C29", "C30", "C36", "C45", "C46", "C51", "C52"),
     *("S33", "S35", "S36", "S38", "S40", "S44", "S45", "S46", "S54", "S56"),
-    *("R8", "R31", "R32"),
+    *("R7", "R8", "R31", "R32"),
     *(f"9457-{number}" for number in [*range(1, 10), *range(17, 21), 26, 29, 33, 34]),
 }
 """Bugs of peers, and sentences of RFC 9457, that this code is held to so far."""
