@@ -2,18 +2,16 @@
 
 import asyncio
 import os
-import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 import anyio
 import pytest
+import trustme
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.lowlevel import checkpoint
 from anyio.streams.tls import TLSStream
@@ -62,33 +60,26 @@ ROUTES: Final = [PLAIN, Route("proxy", proxy=True), TLS, TUNNEL, HTTP2, HTTP2_TL
 
 
 class Certificate:
-    """A key for 127.0.0.1, signed by itself, and what both ends do with it."""
+    """A key for 127.0.0.1, and what both ends do with it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.client = ssl.create_default_context(cafile=path)
+    def __init__(self) -> None:
+        authority = trustme.CA()
+        self._issued = authority.issue_cert("127.0.0.1")
+        self.client = ssl.create_default_context()
+        authority.configure_trust(self.client)
         self.http1 = self._server("http/1.1")
         self.http2 = self._server("h2")
 
     def _server(self, protocol: str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._path)
+        self._issued.configure_cert(context)
         context.set_alpn_protocols([protocol])
         return context
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl here to make a certificate with")
-    path = tmp_path_factory.mktemp("tls") / "key-and-certificate.pem"
-    command = [openssl, "req", "-x509", "-nodes", "-days", "2", "-newkey", "ec"]
-    command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=127.0.0.1"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
-    command += ["-out", str(path), "-keyout", str(path)]
-    subprocess.run(command, check=True, capture_output=True, timeout=20)
-    return Certificate(path)
+def certificate() -> Certificate:
+    return Certificate()
 
 
 class Server:
