@@ -9,7 +9,7 @@ help:
 	@echo "make test    every test, on asyncio and trio, on httpx and httpx2"
 	@echo "make pythons every test on the other Pythons that are installed"
 	@echo "make parity  httpx's own tests, with our clients in the place of its own"
-	@echo "make verify  the long tests: more examples for every property, parity, and the demo"
+	@echo "make verify  the long tests: more examples, more cuts for pools, parity, and the demo"
 	@echo "make lint    ruff, format and rules"
 	@echo "make types   mypy over everything, pyright over the public API"
 	@echo "make wheel   build the wheel and try it outside the checkout"
@@ -39,6 +39,8 @@ parity: $(READY)
 verify: $(READY)
 	$(BIN)/python -m pytest --hypothesis-profile=thorough -m property tests
 	bash .ci/parity
+	ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
+	FAMILY=httpx2 ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
 	$(BIN)/python -m demo
 
 lint: $(READY)

@@ -8,6 +8,9 @@ leaves half done harms all that share its connection.
 Nothing here runs unless a send, a read or a close has failed, and nothing here waits
 for the network. httpcore keeps no note of what was cut, but the traceback of the error
 does. Versions and transports that are not known are left as they are.
+
+Sync pools need none of it: their books are kept without a wait in between, and nothing
+cuts a thread short but `KeyboardInterrupt`.
 """
 # ruff: noqa: SLF001 - what has to be put right is private
 

@@ -26,6 +26,9 @@ from tests.family import AsyncClient, AsyncResilientTransport, httpx
 
 ROUNDS: Final = int(os.environ.get("ROUNDS", "10"))
 """Pools of each kind that are tried, six calls in each. Say 80 for a longer look."""
+FIRST: Final = int(os.environ.get("SEED", "0"))
+"""What the first of them draws from, the next from the number after it."""
+SEEDS: Final = range(FIRST, FIRST + ROUNDS)
 AS_IT_COMES: Final = Policy(retry=None, breaker=None)
 NEVER: Final = b"/never"
 # What httpx wraps around a body is left to the collector when a body is closed halfway.
@@ -396,7 +399,7 @@ async def test_no_place_is_lost_however_calls_are_cut(
     route: Route, request: pytest.FixtureRequest
 ) -> None:
     certificate = request.getfixturevalue("certificate") if route.tls else None
-    for seed in range(ROUNDS):
+    for seed in SEEDS:
         rng = Random(seed)
         wear = (ours, theirs_over_ours)[seed % 2]
         async with site(route, rng, certificate, wear=wear) as place:
@@ -408,9 +411,23 @@ async def test_no_place_is_lost_however_calls_are_cut(
         assert [error for error in stray if not isinstance(error, may_be)] == []
 
 
+@pytest.mark.case("C1")
+async def test_the_same_cuts_break_a_pool_of_plain_httpx(
+    certificate: Certificate,
+) -> None:
+    # Or the tests beside this one would show nothing. Through a tunnel it takes a few.
+    for seed in range(FIRST, FIRST + 200):
+        rng = Random(seed)
+        async with site(TUNNEL, rng, certificate, wear=theirs) as place:
+            await burst(place, rng)
+            if not await is_whole(place):
+                return
+    pytest.fail("none was broken")
+
+
 @pytest.mark.case("C2")
 async def test_what_is_outrun_leaves_nothing_half_open() -> None:
-    for seed in range(ROUNDS):
+    for seed in SEEDS:
         rng = Random(seed)
         async with site(PLAIN, rng) as place:
             async with anyio.create_task_group() as tasks:
