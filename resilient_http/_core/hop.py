@@ -55,6 +55,7 @@ from resilient_http._core.verdict import (
     Outcome,
     Reason,
     Request,
+    is_free,
     is_throttled,
     may_repeat,
 )
@@ -92,8 +93,8 @@ class Plan:
     """
 
     __slots__ = (
-        *("_facts", "_lane", "_limits", "_nested", "_retry", "_rng", "_sends"),
-        *("_trail", "_wake"),
+        *("_facts", "_had_free", "_lane", "_limits", "_nested", "_retry", "_rng"),
+        *("_sends", "_trail", "_wake"),
     )
 
     def __init__(  # noqa: PLR0913 - what the decision depends on, each by its name
@@ -117,6 +118,7 @@ class Plan:
         self._wake = wake
         self._trail = trail
         self._sends = 0
+        self._had_free = False
 
     def run(self, now: float) -> Flow:
         """Bring one request home, starting at `now`.
@@ -359,11 +361,15 @@ class Plan:
             retry_after=ending.retry_after,
         )
 
-    def _bar(self, delay: float, seen: Ended) -> Reason | None:
+    def _bar(self, delay: float, seen: Reply | Failure) -> Reason | None:
         """Return why there is to be no retry after all."""
         if self._lane.is_shut_for(delay, seen.now):
             return Reason.BREAKER_OPEN
-        throttled = isinstance(seen, Reply) and is_throttled(seen.answer)
+        ending = seen.answer if isinstance(seen, Reply) else seen.fault
+        if is_free(ending) and not self._had_free:
+            self._had_free = True
+            return None
+        throttled = isinstance(ending, Answer) and is_throttled(ending)
         return None if self._lane.pay(throttled=throttled) else Reason.BUDGET_SPENT
 
     def _done(self, reason: Reason, outcome: Outcome, kept: Pass | None) -> Done:

@@ -16,7 +16,7 @@ from h2.events import DataReceived, RequestReceived, StreamEnded
 from h2.settings import SettingCodes, Settings
 
 from resilient_http import BreakerConfig, Policy, RetryConfig, State
-from resilient_http._http2 import was_not_processed
+from resilient_http._hands.http2 import was_not_processed
 from tests.client.wire import wire_server
 from tests.client.world import Caller, Colour, ManualClock
 from tests.family import AsyncClient, Client, httpx

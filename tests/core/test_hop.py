@@ -19,7 +19,7 @@ from resilient_http._core.steps import (
     Wait,
     Woke,
 )
-from resilient_http._core.verdict import Answer, Outcome
+from resilient_http._core.verdict import Answer, Fault, Outcome, Request
 from resilient_http.policy import RateLimit, RetryBudget, RetryConfig
 from tests.core.play import CUT, Play, breaker, fail, reply
 
@@ -257,3 +257,15 @@ def test_a_send_does_not_end_by_waking() -> None:
     next(play.flow)
     with pytest.raises(TypeError, match="a send does not end so"):
         play.flow.send(Woke(1))
+
+
+@pytest.mark.case("R8")
+def test_what_was_not_processed_is_sent_again_once_for_nothing() -> None:
+    play = Play(budget=RetryBudget(capacity=100), request=Request(idempotent=False))
+    refused = Fault(retryable=True, not_processed=True)
+    next(play.flow)
+    assert play.flow.send(Failure(1, refused)) == Wait(1)
+    assert tokens(play) == 100
+    assert play.flow.send(Woke(2)) == Send()
+    assert play.flow.send(Failure(3, refused)) == Wait(2)
+    assert tokens(play) == 100 - 14
