@@ -8,6 +8,7 @@ and called off again for each. On trio a cancel scope does the same.
 
 import asyncio
 import math
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -49,6 +50,21 @@ def timer(left: Left) -> Timer:
     return _ScopeTimer(left) if task is None else _TaskTimer(left, task)
 
 
+def look() -> None:
+    """Have the timers of this thread's loop see what is left, and cut what is over.
+
+    For clocks that jump: they pass a limit, and the loop's own time does not.
+    """
+    try:
+        table = _tables.get(asyncio.get_running_loop())
+    except RuntimeError:
+        table = None
+    if table is not None:
+        table.look()
+    for scope in tuple(_scopes.running):
+        scope.rearm()
+
+
 class _ScopeTimer:
     """On trio, or wherever anyio is at home."""
 
@@ -60,6 +76,7 @@ class _ScopeTimer:
     def __enter__(self) -> Self:
         self.rearm()
         self._scope.__enter__()
+        _scopes.running.add(self)
         return self
 
     def __exit__(
@@ -68,6 +85,7 @@ class _ScopeTimer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        _scopes.running.discard(self)
         swallowed = self._scope.__exit__(exc_type, exc, traceback)
         self.expired = self._scope.cancelled_caught
         return bool(swallowed)
@@ -141,21 +159,31 @@ class _Table:
     def discard(self, timer: _TaskTimer) -> None:
         self._timers.discard(timer)
 
+    def look(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle, self._due = None, math.inf
+        lefts = [timer.look() for timer in tuple(self._timers)]
+        self._expect(min((left for left in lefts if left > 0), default=math.inf))
+
     def _expect(self, left: float) -> None:
         at = self._time() + left
         if at >= self._due:
             return
         if self._handle is not None:
             self._handle.cancel()
-        self._handle = self._call_at(at, self._look)
+        self._handle = self._call_at(at, self.look)
         self._due = at
 
-    def _look(self) -> None:
-        self._handle, self._due = None, math.inf
-        lefts = [timer.look() for timer in tuple(self._timers)]
-        self._expect(min((left for left in lefts if left > 0), default=math.inf))
+
+class _Scopes(threading.local):
+    """The timers of the loop that runs in this thread, where it is not asyncio."""
+
+    def __init__(self) -> None:
+        self.running: set[_ScopeTimer] = set()
 
 
+_scopes: Final = _Scopes()
 _tables: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Table]] = (
     WeakKeyDictionary()
 )

@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from resilient_http._hands.timers import timer
+from resilient_http._hands.timers import look, timer
 
 
 def in_(seconds: float) -> Callable[[], float]:
@@ -48,6 +48,17 @@ async def test_a_limit_that_was_put_off_is_waited_for() -> None:
         watch.rearm()
         await anyio.sleep(0.03)
     assert not watch.expired
+
+
+async def test_a_limit_that_jumps_is_seen_by_who_is_told_to_look() -> None:
+    left = [3_600.0]
+    with anyio.fail_after(10), timer(lambda: left[0]) as watch:
+        look()
+        await anyio.lowlevel.checkpoint()
+        left[0] = 0.0
+        look()
+        await anyio.sleep_forever()
+    assert watch.expired
 
 
 async def test_each_call_has_its_own_limit() -> None:
