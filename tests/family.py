@@ -16,6 +16,7 @@ if TYPE_CHECKING or os.environ.get("FAMILY", "httpx") == "httpx":
         ResilientTransport,
         wrap,
     )
+    from resilient_http.testing import ScriptedBody, ScriptedServer
 else:
     import httpx2 as httpx
 
@@ -26,12 +27,15 @@ else:
         ResilientTransport,
         wrap,
     )
+    from resilient_http.testing.httpx2 import ScriptedBody, ScriptedServer
 
 __all__ = [
     "AsyncClient",
     "AsyncResilientTransport",
     "Client",
     "ResilientTransport",
+    "ScriptedBody",
+    "ScriptedServer",
     "httpx",
     "wrap",
 ]

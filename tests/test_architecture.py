@@ -88,6 +88,21 @@ def test_the_error_contract_knows_neither_end() -> None:
             assert only_for_types or top not in {"httpx", "starlette", "anyio"}, path
 
 
+def test_only_tests_import_the_kit_for_tests() -> None:
+    for place in ("resilient_http", "server_kit", "demo"):
+        for path in modules(place):
+            is_kit = path.is_relative_to(ROOT / "resilient_http/testing")
+            kit = {n for n in imports(path) if n.startswith("resilient_http.testing")}
+            assert is_kit or not kit, path
+
+
+def test_only_the_fixtures_need_pytest() -> None:
+    for path in modules("resilient_http"):
+        needs = {name for name in imports(path) if name.startswith("pytest")}
+        assert not needs or path.name == "fixtures.py", path
+        assert "resilient_http.testing.fixtures" not in imports(path), path
+
+
 def test_there_is_no_drawer_for_odds_and_ends() -> None:
     for package in ("resilient_http", "server_kit"):
         names = {path.name for path in (ROOT / package).rglob("*")}

@@ -1,5 +1,6 @@
-"""What the README shows runs, as a reader would run it."""
+"""What the README and the pages of `docs` show runs, as a reader would run it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+TESTING = (ROOT / "docs/testing.md").read_text()
+CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCKS = CODE.findall(README)
+TESTING_BLOCKS = CODE.findall(TESTING)
 COMMANDS = re.findall(r"^make (\w+)", README, re.MULTILINE)
 PORT = "8000"
 
@@ -20,6 +24,19 @@ def name_of(block: str) -> str:
     return named[1] if named else f"block_{BLOCKS.index(block)}.py"
 
 
+def run(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python on these modules, and not on those that happen to be installed."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Every block in a file, and the server running on a port that is free."""
@@ -27,8 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     command = [sys.executable, "-m", "uvicorn", "app:app", "--port", "0"]
     for block in BLOCKS:
         (here / name_of(block)).write_text(block)
+    ours = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        command, cwd=here, stderr=subprocess.PIPE, text=True
+        command, cwd=here, env=ours, stderr=subprocess.PIPE, text=True
     ) as server:
         try:
             port = wait_for_port(server)
@@ -50,13 +68,21 @@ def wait_for_port(server: "subprocess.Popen[str]") -> str:
 
 @pytest.mark.parametrize("name", [name_of(block) for block in BLOCKS])
 def test_every_block_runs(folder: Path, name: str) -> None:
-    command = [sys.executable, "-W", "error", name]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=30, check=False
-    )
+    done = run(folder, name)
     assert (done.returncode, done.stderr) == (0, "")
     if name == "caller.py":
         assert re.fullmatch(r"2 left, says request \S+\n", done.stdout)
+
+
+@pytest.mark.parametrize("name", [name_of(block) for block in TESTING_BLOCKS])
+def test_every_block_on_testing_runs(tmp_path: Path, name: str) -> None:
+    for block in TESTING_BLOCKS:
+        (tmp_path / name_of(block)).write_text(block)
+    how = ["-m", "pytest"] if name.startswith("test_") else []
+    done = run(tmp_path, *how, name)
+    assert (done.returncode, done.stderr) == (0, "")
+    if name.startswith("outage"):
+        assert f"```\n{done.stdout}```" in TESTING
 
 
 def test_there_are_blocks_for_both_ends() -> None:

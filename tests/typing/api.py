@@ -11,6 +11,7 @@ import httpx2
 from fastapi import Depends, FastAPI
 
 import resilient_http.httpx2 as fork
+import resilient_http.testing.httpx2 as fork_testing
 import server_kit
 from resilient_http import (
     AppException,
@@ -27,6 +28,13 @@ from resilient_http.patterns import (
     CircuitBreaker,
     combine_circuit_breaker_and_retry,
     with_retry,
+)
+from resilient_http.testing import (
+    After,
+    Fixed,
+    ManualClock,
+    ScriptedBody,
+    ScriptedServer,
 )
 
 
@@ -114,3 +122,39 @@ async def patterns() -> None:
     assert_type(await fetch("/"), bytes)
     assert_type(await call(), int)
     book("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def decide(request: httpx.Request) -> int | httpx.Response:
+    return 404 if request.url.path == "/" else httpx.Response(200)
+
+
+async def testing(manual_clock: ManualClock) -> None:
+    clock = ManualClock(autojump=False)
+    cut = ScriptedBody(b"first", httpx.ReadError("cut"), After(2.0, b"late"))
+    server = ScriptedServer(
+        *(503, OutOfStock(sku="A1"), httpx.ReadTimeout, After(1.0, 200), decide),
+        httpx.Response(200, stream=cut),
+        lambda request: 200 if request.method == "GET" else httpx.ReadError,
+        seconds=0.5,
+        clock=clock,
+        contract=SHOP,
+    )
+    state = State(clock=clock, rng=Fixed(1))
+    with Client(transport=server, state=state) as client:
+        client.get("http://shop/")
+    httpx.AsyncClient(transport=server)
+    httpx.Client(transport=server)
+    server.script = [503, httpx.ReadTimeout]
+    assert_type(server.requests, list[httpx.Request])
+    assert_type(server.bodies, list[bytes])
+    assert_type(server.open_bodies, list[str])
+    assert_type(server.clock, ManualClock)
+    await clock.wait_for_waiters(2)
+    clock.advance(2)
+    ScriptedServer("503")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ScriptedServer(httpx2.Response(200))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ScriptedBody("text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    other = fork_testing.ScriptedServer(httpx2.Response(200), 503)
+    httpx2.Client(transport=other)
+    assert_type(other.requests, list[httpx2.Request])
+    httpx.Client(transport=other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
