@@ -12,7 +12,7 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 
-from resilient_http import _timers
+from resilient_http._hands import timers
 
 _ROUNDING: Final = 1e-9
 """Seconds by which sums of the same waits may differ."""
@@ -114,7 +114,7 @@ class ManualClock:
             self.time += seconds
             bells = [waiter.bell for waiter in self._waiters]
             self._wake()
-        _timers.look()
+        timers.look()
         for bell in bells:
             bell.look()
 
@@ -149,7 +149,7 @@ class ManualClock:
             raise self._nobody(count)
 
     async def _arrive(self) -> None:
-        _timers.look()
+        timers.look()
         await anyio.lowlevel.checkpoint()
 
     @contextmanager
@@ -242,7 +242,7 @@ class _TaskBell:
 
     def look(self) -> None:
         """Have the timers of its loop look at the clock."""
-        self._have(_timers.look)
+        self._have(timers.look)
 
     def _have(self, done: Callable[[], object]) -> bool:
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 from urllib.parse import quote
 
+from resilient_http.bodies import iterating
 from resilient_http.family import Family
 from resilient_http.problems import (
     MEDIA_TYPE,
@@ -262,8 +263,9 @@ class _Lent:
         return iter(self._stream)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            yield chunk
+        async with iterating(self._stream) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def close(self) -> None:
         self.closed = True

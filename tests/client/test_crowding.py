@@ -1,6 +1,7 @@
 """No more calls in flight than may be, and none that would be refused anyway."""
 
 import threading
+from random import Random
 from typing import Any
 
 import anyio
@@ -209,7 +210,7 @@ async def test_most_calls_are_held_back_while_most_would_be_refused(
     colour: Colour,
 ) -> None:
     world = World(429)
-    world.state.rng.seed(1)
+    world.state = State(clock=world.clock, rng=Random(1))
     policy = Policy(throttle=Throttle(), retry=None)
     refused = 0
     async with world.caller(colour, policy=policy) as caller:

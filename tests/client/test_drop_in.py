@@ -9,7 +9,7 @@ import pytest
 
 from resilient_http.context import request_id
 from resilient_http.problems import Contract
-from tests.client.world import Colour, Step, World
+from tests.client.world import Colour, World
 from tests.family import AsyncClient, httpx
 
 
@@ -66,7 +66,7 @@ async def test_too_many_redirects_are_httpxs_error(colour: Colour) -> None:
 
 @pytest.mark.parametrize("script", [[200], [503], [503, 200]])
 async def test_an_answer_says_how_long_it_took(
-    colour: Colour, script: list[Step]
+    colour: Colour, script: list[Any]
 ) -> None:
     world = World(*script)
     async with world.caller(colour) as caller:

@@ -9,8 +9,9 @@ import pytest
 
 from resilient_http import Hedge, Policy, RetryBudget, RetryConfig, State
 from resilient_http.events import Ended, NotHedged, Sent
+from resilient_http.testing import Fixed
 from tests.client.wire import wire_server
-from tests.client.world import LongestWait, ManualClock
+from tests.client.world import ManualClock
 from tests.family import AsyncClient, Client, httpx
 
 AT_ONCE = Policy(hedge=Hedge(delay=0.01), retry=RetryConfig(base_delay=0))
@@ -66,7 +67,7 @@ def cut() -> httpx.Response:
 
 
 def client_of(lanes: Lanes, policy: Policy = AT_ONCE, **options: Any) -> AsyncClient:
-    state = State(clock=ManualClock(), rng=LongestWait())
+    state = State(clock=ManualClock(), rng=Fixed(1.0))
     options = {"state": state, "policy": policy, **options}
     return AsyncClient(transport=lanes, **options)
 
