@@ -1,8 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+BENCH := .venv-bench
 
-.PHONY: help demo test pythons parity verify lint types format wheel lock clean
+.PHONY: help demo test pythons parity verify lint types format wheel bench lock clean
 
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
@@ -13,6 +14,7 @@ help:
 	@echo "make lint    ruff, format and rules"
 	@echo "make types   mypy over everything, pyright over the public API"
 	@echo "make wheel   build the wheel and try it outside the checkout"
+	@echo "make bench   what a call costs, beside plain httpx and its peers (minutes)"
 	@echo "make lock    pin the development dependencies anew"
 
 # Reproducible: the versions and hashes in requirements-dev.txt, and nothing else.
@@ -58,12 +60,21 @@ format: $(READY)
 wheel: $(READY)
 	bash .ci/smoke
 
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.overhead
+
+$(BENCH)/.ready: benchmarks/requirements.txt
+	$(PYTHON) -m venv --clear $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 PIN := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --custom-compile-command 'make lock'
 
 lock:
 	$(PIN) --extra server --group dev -o requirements-dev.txt
 	$(PIN) --group parity -o .ci/parity-requirements.txt
+	$(PIN) --extra aiohttp --extra httpx2 --group bench -o benchmarks/requirements.txt
 
 clean:
-	rm -rf .venv dist build
+	rm -rf .venv $(BENCH) dist build
