@@ -55,10 +55,15 @@ def parse(values: Sequence[str], *, date: str | None, wall: float) -> float | No
         was said.
 
     """
-    stated = None if date is None else _timestamp(_parts(date)[-1], wall)
-    base = wall if stated is None else stated
+    base = clock(date, wall)
     waits = [_wait(part, base) for part in _parts(",".join(values))]
     return max((wait for wait in waits if wait is not None), default=None)
+
+
+def clock(date: str | None, wall: float) -> float:
+    """Return the time by the server's `date`; `wall` where that is no date."""
+    stated = None if date is None else _timestamp(_parts(date)[-1], wall)
+    return wall if stated is None else stated
 
 
 def render(seconds: float) -> str:

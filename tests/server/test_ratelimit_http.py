@@ -1,8 +1,10 @@
 """Rate limits over HTTP: what responses say, who is refused, what passes."""
 
+import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from resilient_http._core.announced import Announcement, parse
 from resilient_http.problems import RateLimitException
 from server_kit import ratelimit, wrap
 from server_kit.asgi import Message, Scope
@@ -93,6 +96,23 @@ def test_the_fields_look_as_the_design_shows_them() -> None:
         "RateLimit-Policy": '"default";q=100;w=60',
         "RateLimit": '"default";r=50;t=30',
     }
+
+
+@pytest.mark.property
+@given(decision=decisions, wall=st.floats(1.6e9, 4e9), wait=st.floats(0, 1e9))
+def test_our_own_client_reads_what_is_written(
+    decision: Decision, wall: float, wait: float
+) -> None:
+    decision = replace(decision, reset_after=wait, retry_after=wait)
+    said = {name.lower(): value for name, value in fields(decision, wall).items()}
+    left = min(decision.remaining, 10**15 - 1)
+    assert parse(said, status=200, wall=wall) == Announcement(left, math.ceil(wait))
+    usual = {name: said[name] for name in said if name.startswith("x-")}
+    found = parse(usual, status=429, wall=wall)
+    if decision.remaining < 10**15:
+        assert found is not None
+        assert found.remaining == decision.remaining
+        assert wait - 1e-6 <= found.reset <= wait + 1
 
 
 @pytest.mark.case("RL-17", "RA-1", "RA-2")
