@@ -1,6 +1,13 @@
-"""When the next call may go, by what the server announced."""
+"""When the next call may go, by what the server announced.
+
+A server may have several quotas, and answers overtake one another. What is announced
+for a later reset takes the place of what ends sooner: it is the newer window, or the
+quota that is closer to exhaustion. What is announced for an earlier one is kept beside
+the longer: neither quota may be exceeded.
+"""
 
 import math
+from bisect import bisect_left, bisect_right, insort
 from random import Random
 from typing import Final
 
@@ -11,6 +18,7 @@ MOST_REMAINING: Final = 1_000_000_000
 
 _SPREAD: Final = 0.1
 _SAME_RESET: Final = 1.5  # whole seconds, rounded by the server, and the way to us
+_MOST_WINDOWS: Final = 4  # what would be another is held to the reset of the last
 
 
 class Pacer:
@@ -19,61 +27,108 @@ class Pacer:
     A partition is an origin and the credential it sees. Told nothing, or past the time
     it was told of, the pacer holds nobody back: a reset is no promise of a full quota,
     but to know better takes an answer. Garbage is for the parser to ignore; what is
-    absurd is clamped here.
+    absurd is clamped here. Time may not go back from one call to the next.
     """
 
     def __init__(self) -> None:
         self._held_until = -math.inf
         self._hold = 0.0
-        self._left = 0
-        self._window = -math.inf  # when what is left ends, as it was first told
-        self._until = -math.inf  # and as the latest answer had it
-        self._next = -math.inf
+        # Each ends before the one to its left.
+        self._windows: list[_Window] = []
+        # When they go who were told to wait, the first of them first.
+        self._waiting: list[float] = []
 
     def announce(self, remaining: float, reset: float, now: float) -> None:
         """Take in a `RateLimit` item: `remaining` calls for the next `reset` seconds.
 
-        What is left only ever falls until the reset, whatever is announced: calls in
-        flight together are answered in any order, each with the count as it then stood.
+        What is left of a window only ever falls, whatever is announced: calls in
+        flight together are answered in any order, each with the count as it then
+        stood. Who waits already is among those who will use it.
         """
-        left = math.floor(_clamp(remaining, MOST_REMAINING))
+        self._forget(now)
         until = now + _clamp(reset, MOST_RESET)
-        if now < self._window and until <= self._window + _SAME_RESET:
-            self._left = min(self._left, left)
-            self._until = max(self._until, until)
+        if until == now:
+            return
+        waiting = bisect_left(self._waiting, until)
+        left = max(0, math.floor(_clamp(remaining, MOST_REMAINING)) - waiting)
+        while self._windows and self._windows[-1].gives_way_to(until, now):
+            self._windows.pop()
+        is_full = len(self._windows) == _MOST_WINDOWS
+        if self._windows and (is_full or self._windows[-1].is_told_by(until)):
+            self._windows[-1].tighten(left, until)
         else:
-            self._left, self._window, self._until = left, until, until
-            self._next = now
+            self._windows.append(_Window(left, until, now))
 
     def hold(self, seconds: float, now: float) -> None:
-        """Take in a `Retry-After`, which goes before what else the answer announces."""
+        """Take in a `Retry-After`, which goes before all that was announced.
+
+        What else its answer announces is not to be taken in.
+        """
         length = _clamp(seconds, MOST_RESET)
         if now + length > self._held_until:
             self._held_until, self._hold = now + length, length
-        self._window = self._until = -math.inf
+        self._windows.clear()
+
+    def wait(self, now: float) -> float:
+        """Return how long a call that asks at `now` would wait at least, in seconds."""
+        return self._turn(now) - now
 
     def reserve(self, now: float, rng: Random) -> float:
         """Return how long the next call is to wait, in seconds; 0 for not at all.
 
         Longer than was asked for by up to a tenth, drawn anew for each call: clients
         that were told the same time would else come back in the same moment. A place
-        that is not used stays taken until the reset.
+        that is not used stays taken: who may not want to wait asks `wait` first.
         """
-        held = self._held_until - now
-        if held > 0:
-            return held + rng.uniform(0, _SPREAD * self._hold)
-        wait = self._turn(now) - now
-        return rng.uniform(wait, wait * (1 + _SPREAD)) if wait > 0 else 0.0
+        turn = self._turn(now)
+        for window in self._windows:
+            window.take(turn)
+        if turn == now:
+            return 0.0
+        # Who comes late in a hold is spread as widely as who was there from the start.
+        wait = turn - now
+        spread = _SPREAD * (self._hold if turn == self._held_until else wait)
+        wait = rng.uniform(wait, wait + spread)
+        insort(self._waiting, now + wait)
+        return wait
 
     def _turn(self, now: float) -> float:
-        if now >= self._until:
-            return now
-        if self._left == 0:
-            return self._until
-        turn = max(now, self._next)
-        self._next = turn + (self._until - turn) / self._left
-        self._left -= 1
-        return turn
+        self._forget(now)
+        return max(now, self._held_until, *[it.turn() for it in self._windows])
+
+    def _forget(self, now: float) -> None:
+        del self._waiting[: bisect_right(self._waiting, now)]
+
+
+class _Window:
+    """So many calls, until a reset."""
+
+    def __init__(self, left: int, until: float, now: float) -> None:
+        self.until = until  # as the latest answer had it
+        self._end = until  # as it was first told
+        self._left = left
+        self._next = now
+
+    def gives_way_to(self, until: float, now: float) -> bool:
+        return self._end <= now or self._end + _SAME_RESET < until
+
+    def is_told_by(self, until: float) -> bool:
+        """Tell whether it is this reset that is meant, if it is none after it."""
+        return self._end - _SAME_RESET <= until
+
+    def tighten(self, left: int, until: float) -> None:
+        self._left = min(self._left, left)
+        self.until = max(self.until, until)
+
+    def turn(self) -> float:
+        """Return the earliest time for another call."""
+        return self._next if self._left else self.until
+
+    def take(self, turn: float) -> None:
+        """Count a call; what is left after it is spread over what remains."""
+        if turn < self.until:
+            self._next = turn + (self.until - turn) / self._left
+            self._left -= 1
 
 
 def _clamp(value: float, most: float) -> float:

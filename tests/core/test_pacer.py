@@ -64,11 +64,96 @@ def test_no_more_than_what_is_left_go_before_the_reset() -> None:
 def test_answers_that_overtake_one_another_add_nothing_to_what_is_left() -> None:
     told = Told()
     told.announce(10, 60, now=0)
-    for _ in range(5):
-        told.wait(0)
-    for remaining in (6, 9, 5, 8, 7):
-        told.announce(remaining, 60, now=0.4)
-    assert sum(told.wait(0.4) < 59.6 for _ in range(20)) == 5
+    assert [told.wait(now) for now in (0, 6, 12, 18, 24)] == [0] * 5
+    for remaining in (6, 9, 8, 7):
+        told.announce(remaining, 36, now=24.4)
+    assert sum(told.wait(24.4) < 35.6 for _ in range(20)) == 5
+
+
+@pytest.mark.case("RL-30")
+def test_who_waits_already_is_among_those_who_use_what_is_left() -> None:
+    told = Told()
+    told.announce(5, 10, now=0)
+    assert [told.wait(0) for _ in range(4)] == [0, 2, 4, 6]
+    told.announce(5, 20, now=1)
+    assert [told.wait(1), told.wait(1)] == [0, pytest.approx(10)]
+    assert told.wait(1) == 20
+
+
+@pytest.mark.case("RL-30")
+def test_who_waited_for_a_hold_to_end_uses_what_is_left_after_it() -> None:
+    told = Told()
+    told.hold(5, now=0)
+    assert [told.wait(0) for _ in range(3)] == [5] * 3
+    told.announce(2, 20, now=1)
+    assert told.wait(1) == 20
+
+
+@pytest.mark.case("RL-30")
+def test_a_quota_for_a_shorter_time_is_kept_beside_the_longer() -> None:
+    """A day's quota, and one for each second."""
+    told = Told()
+    for less in (0, 0.4, 0.8, 1.2, 1.4):  # five accounts of one reset
+        told.announce(3, 80_000 - less, now=0)
+    told.announce(0, 1, now=10)
+    assert told.wait(10) == 1
+    went = [told.wait(11.5) for _ in range(4)]
+    assert went[0] == pytest.approx(26_662.5)  # a third of the time, from 11 on
+    assert sum(wait < 79_988 for wait in went) == 2
+
+
+def test_a_late_answer_of_the_last_window_does_not_use_up_the_next() -> None:
+    told = Told()
+    told.announce(0, 1, now=0)
+    told.announce(100, 60, now=0.9)
+    told.announce(0, 1, now=1)
+    assert told.wait(1) == 1
+    assert told.wait(2) < 1
+
+
+def test_a_quota_of_no_time_says_nothing() -> None:
+    told = Told()
+    told.announce(9, 1, now=0)
+    told.announce(0, 0, now=0.5)
+    assert told.wait(0.5) == 0
+
+
+@pytest.mark.case("RL-31")
+def test_quotas_without_end_are_not_kept_one_by_one() -> None:
+    told = Told()
+    for reset in range(1_000, 0, -2):
+        told.announce(reset, reset, now=0)
+    assert len(told.pacer._windows) == 4  # noqa: SLF001 - what is kept is the point
+    assert told.wait(0) == 0
+    assert told.wait(0) == pytest.approx(994 / 2)
+
+
+def test_to_ask_for_the_wait_takes_no_place() -> None:
+    told = Told()
+    told.announce(1, 10, now=0)
+    assert [told.pacer.wait(0) for _ in range(5)] == [0] * 5
+    assert told.wait(0) == 0
+    assert [told.pacer.wait(now) for now in (0, 4, 10)] == [10, 6, 0]
+
+
+def test_who_waited_is_forgotten_when_it_has_gone() -> None:
+    told = Told()
+    told.hold(10, now=0)
+    for now in range(100):
+        told.wait(now)
+    assert told.pacer._waiting == []  # noqa: SLF001 - what is kept is the point
+
+
+@pytest.mark.case("C33", "RA-9")
+@pytest.mark.parametrize("now", [0, 9.9])
+def test_a_retry_after_does_not_bring_everybody_back_at_once(now: float) -> None:
+    """Nor those who come when the hold is nearly over."""
+    pacer, rng = Pacer(), Random(1)
+    pacer.hold(10, now=0)
+    back = [now + pacer.reserve(now, rng) for _ in range(1_000)]
+    assert min(back) >= 10
+    assert max(back) <= 11
+    assert max(back) - min(back) > 0.99
 
 
 @pytest.mark.case("RL-29")
@@ -102,6 +187,23 @@ def test_a_window_that_has_passed_does_not_bind_the_next_however_short() -> None
     told.announce(0, 10, now=0)
     told.announce(5, 1, now=10.2)
     assert told.wait(10.2) == 0
+
+
+def test_nor_does_one_that_has_passed_as_it_was_first_told() -> None:
+    told = Told()
+    told.announce(0, 10, now=0)
+    told.announce(0, 10, now=0.9)
+    told.announce(5, 1, now=10.2)
+    assert told.wait(10.2) == 0
+
+
+@pytest.mark.case("RL-30")
+@pytest.mark.parametrize(("reset", "wait"), [(101.4, 101.4), (101.6, 0)])
+def test_a_reset_a_little_later_is_the_same(reset: float, wait: float) -> None:
+    told = Told()
+    told.announce(0, 100, now=0)
+    told.announce(5, reset, now=0)
+    assert told.wait(0) == wait
 
 
 def test_a_later_window_does_not_wait_for_the_turns_of_the_earlier_one() -> None:
@@ -158,7 +260,7 @@ def test_what_is_announced_holds_after_a_retry_after() -> None:
     told = Told()
     told.hold(5, now=0)
     told.announce(0, 20, now=0)
-    assert told.wait(0) == 5
+    assert told.wait(0) == 20
     assert told.wait(5) == 15
 
 
@@ -180,7 +282,7 @@ def test_no_reset_is_longer_than_a_day(reset: float) -> None:
     told, held = Told(), Told()
     told.announce(0, reset, now=0)
     held.hold(reset, now=0)
-    assert [told.wait(0), held.wait(0)] == [MOST_RESET, MOST_RESET]
+    assert [told.wait(0), held.wait(0)] == [86_400, 86_400]
 
 
 @pytest.mark.case("RL-31")
