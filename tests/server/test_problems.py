@@ -269,7 +269,7 @@ async def test_a_detail_that_is_no_text_becomes_a_member() -> None:
     assert "detail" not in body
 
 
-@pytest.mark.case("RA-1", "RA-2")
+@pytest.mark.case("RA-1", "RA-2", "RA-7")
 @pytest.mark.parametrize(
     ("error", "wait"),
     [
@@ -292,8 +292,11 @@ async def test_a_wait_is_a_header_where_it_means_something(
 
 @pytest.mark.case("RA-8")
 async def test_a_429_is_not_to_be_stored() -> None:
-    answer = await ask(raising(RateLimitException()), "/")
-    assert answer.headers["cache-control"] == "no-store"
+    for error in (RateLimitException(), HTTPException(429)):
+        answer = await ask(raising(error), "/")
+        assert answer.headers["cache-control"] == "no-store"
+    answer = await ask(raising(ServiceUnavailableException(retry_after=1)), "/")
+    assert "cache-control" not in answer.headers
     kept = RateLimitException(headers={"Cache-Control": "private"})
     answer = await ask(raising(kept), "/")
     assert answer.headers.get_list("cache-control") == ["private"]

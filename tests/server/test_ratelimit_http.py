@@ -137,7 +137,7 @@ def counted(**options: Any) -> RateLimitMiddleware:
     return RateLimitMiddleware(app, **options)
 
 
-@pytest.mark.case("RL-16")
+@pytest.mark.case("RL-16", "RA-7")
 @pytest.mark.parametrize("wrapped", [False, True])
 async def test_allowed_responses_say_how_the_quota_stands(*, wrapped: bool) -> None:
     app = wrap(counted()) if wrapped else counted()
@@ -152,6 +152,7 @@ async def test_allowed_responses_say_how_the_quota_stands(*, wrapped: bool) -> N
     assert "retry-after" not in answers[0].headers
 
 
+@pytest.mark.case("RA-7", "RA-8")
 @pytest.mark.parametrize("wrapped", [False, True])
 async def test_a_refusal_is_a_problem_and_never_reaches_the_app(
     *, wrapped: bool
@@ -163,6 +164,7 @@ async def test_a_refusal_is_a_problem_and_never_reaches_the_app(
     assert refused.status_code == 429
     assert refused.headers["content-type"] == "application/problem+json"
     assert refused.headers["retry-after"] == "60"
+    assert refused.headers["cache-control"] == "no-store"
     assert refused.headers["x-ratelimit-remaining"] == "0"
     assert refused.json()["type"] == "rate-limit-exceeded"
     assert refused.json()["limit"] == 1
