@@ -5,13 +5,16 @@ the one and plain data to the other, and holds the state's lock for each step.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
 from resilient_http import errors, events
+from resilient_http._core import announced
 from resilient_http._core.hop import Plan
 from resilient_http._core.lane import Lane, Pass
+from resilient_http._core.pacer import Pacer
 from resilient_http._core.steps import (
     Command,
     Done,
@@ -33,7 +36,7 @@ from resilient_http.events import Trail
 from resilient_http.family import Family
 from resilient_http.headers import announce
 from resilient_http.policy import IDEMPOTENT, SAFE
-from resilient_http.response import FIRST_ERROR, Response
+from resilient_http.response import Response
 from resilient_http.sending import Sending
 from resilient_http.settings import key_of
 
@@ -159,8 +162,9 @@ class Hop:
             self._last_error = self.out[seen.copy].error
         elif isinstance(seen, Reply):
             self._seen = seen
-            if seen.answer.status >= FIRST_ERROR:
-                self._take_note(seen)
+            response = self.out[seen.copy].response
+            if response is not None and response.announces:
+                self._take_note(seen, response)
         # The lock is held for a step of the flow and never across I/O, which is why
         # the machines in `_core` need none.
         with self._state.lock:
@@ -262,13 +266,21 @@ class Hop:
             self._lane.release(passed, load, now)
             self._hand_over()
 
-    def _take_note(self, seen: Reply) -> None:
+    def _take_note(self, seen: Reply, response: Response) -> None:
         """Let what the server asks for hold for all that have our credential."""
-        asked = seen.answer.retry_after
-        if asked is not None and seen.answer.status in _HOLDING:
+        asked, status = seen.answer.retry_after, seen.answer.status
+        if asked is not None and status in _HOLDING:
             with self._state.lock:
-                partition = self._state.partition(self.request.headers)
-                self._origin.pacer(partition).hold(asked, seen.now)
+                self._own_pacer().hold(asked, seen.now)
+            return
+        headers = response.headers
+        told = announced.parse(headers, status=status, wall=time.time())
+        if told is not None:
+            with self._state.lock:
+                self._own_pacer().announce(told.remaining, told.reset, seen.now)
+
+    def _own_pacer(self) -> Pacer:
+        return self._origin.pacer(self._state.partition(self.request.headers))
 
     def _refusal(self, ending: Ending | None) -> Exception:
         key, request, family = self.key, self.request, self.call.family

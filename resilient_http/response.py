@@ -16,6 +16,9 @@ from resilient_http.problems import MEDIA_TYPE, AppException, Contract
 from resilient_http.problems.contract import MAX_DOCUMENT
 
 FIRST_ERROR: Final = 400
+_ANNOUNCING: Final = frozenset(
+    {b"retry-after", b"ratelimit", b"ratelimit-remaining", b"x-ratelimit-remaining"}
+)
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 
 
@@ -57,6 +60,13 @@ class TypedErrors(_Plain):
     def count(self, raw: bytes) -> None:
         """Take note of bytes that came in."""
         self._num_bytes_downloaded += len(raw)
+
+    @property
+    def announces(self) -> bool:
+        """Whether it may say when to come again."""
+        # One look through the raw names; asked one by one, httpx decodes all of them.
+        names = {name.lower() for name, _ in self.headers.raw}
+        return not names.isdisjoint(_ANNOUNCING)
 
     def decoder(self) -> Any:
         """Return what undoes the content encoding; None where there is none."""

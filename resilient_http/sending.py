@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final, TypeVar
 
 from resilient_http import errors, events
-from resilient_http._core import retry_after
+from resilient_http._core import announced, retry_after
 from resilient_http._core.attempt import Attempt
 from resilient_http._core.steps import Ended, Expired, Failure, Reply, outcome_of
 from resilient_http._core.verdict import Answer, Outcome
@@ -17,6 +17,7 @@ from resilient_http.events import Trail
 from resilient_http.problems.contract import is_typed
 from resilient_http.response import FIRST_ERROR, Response, adopt, carries_problem
 
+TOO_MANY: Final = 429
 TICK: Final = 1e-3
 """Seconds within which two readings of the clock are one moment."""
 
@@ -207,13 +208,17 @@ def _answer(response: Response) -> Answer:
         date=response.headers.get("date"),
         wall=time.time(),
     )
+    if asked is None and response.status_code == TOO_MANY:
+        # What else says when, if nothing is left until then.
+        told = announced.parse(response.headers, status=TOO_MANY, wall=time.time())
+        asked = told.reset if told is not None and told.remaining == 0 else None
     if not carries_problem(response):
         return Answer(status=response.status_code, retry_after=asked)
     problem = response.problem()
     known = is_typed(problem)
     return Answer(
         status=response.status_code,
-        retry_after=problem.retry_after,
+        retry_after=asked if problem.retry_after is None else problem.retry_after,
         problem_retry=problem.retry if known else None,
         work_not_started=known and problem.work_not_started,
     )

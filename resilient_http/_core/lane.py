@@ -109,18 +109,17 @@ class Lane:
             rng: Spreads those that were told the same time.
 
         """
+        announced = 0.0 if self._pacer is None else self._pacer.wait(now)
         if self._bucket is None:
-            announced = self._announced(now, rng)
             # Nobody asked for a limit: who has no time for it goes all the same.
-            return announced if now + announced < until else 0.0
+            return self._announced(now, rng) if now + announced < until else 0.0
         own = self._bucket.wait(now)
         if own > 0 and (not self._may_wait or now + own >= until):
             return TooSoon(own)
-        announced = self._announced(now, rng)
         if announced > 0 and (not self._may_wait or now + announced >= until):
             return TooSoon(announced, is_ours=False)
         self._place = self._bucket.reserve(now)
-        return max(self._place.at - now, announced)
+        return max(self._place.at - now, self._announced(now, rng))
 
     def leave(self, now: float) -> None:
         """Give the place back, unused."""
@@ -130,6 +129,12 @@ class Lane:
     def paced(self, delay: float, now: float, rng: Random) -> float:
         """Return the wait before a retry: no sooner than the server announced."""
         return max(delay, self._announced(now, rng))
+
+    @property
+    def may_hold_up(self) -> bool:
+        """Whether a call may have to wait for its turn, or be held back."""
+        lines = (self._bucket, self._pacer, self._throttler)
+        return any(line is not None for line in lines)
 
     def _announced(self, now: float, rng: Random) -> float:
         return 0.0 if self._pacer is None else self._pacer.reserve(now, rng)

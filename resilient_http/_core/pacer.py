@@ -57,7 +57,7 @@ class Pacer:
         if self._windows and (is_full or self._windows[-1].is_told_by(until)):
             self._windows[-1].tighten(left, until)
         else:
-            self._windows.append(_Window(left, until, now))
+            self._windows.append(_Window(left, until))
 
     def hold(self, seconds: float, now: float) -> None:
         """Take in a `Retry-After`, which goes before all that was announced.
@@ -103,11 +103,10 @@ class Pacer:
 class _Window:
     """So many calls, until a reset."""
 
-    def __init__(self, left: int, until: float, now: float) -> None:
+    def __init__(self, left: int, until: float) -> None:
         self.until = until  # as the latest answer had it
         self._end = until  # as it was first told
         self._left = left
-        self._next = now
 
     def gives_way_to(self, until: float, now: float) -> bool:
         return self._end <= now or self._end + _SAME_RESET < until
@@ -122,12 +121,14 @@ class _Window:
 
     def turn(self) -> float:
         """Return the earliest time for another call."""
-        return self._next if self._left else self.until
+        # Not spread over the time that remains: a server that lets a hundred go in a
+        # minute lets them go at once, and who calls it ten times is not to take six
+        # seconds for it.
+        return -math.inf if self._left else self.until
 
     def take(self, turn: float) -> None:
-        """Count a call; what is left after it is spread over what remains."""
+        """Count a call."""
         if turn < self.until:
-            self._next = turn + (self.until - turn) / self._left
             self._left -= 1
 
 

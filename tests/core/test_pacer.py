@@ -39,10 +39,10 @@ def test_a_server_that_said_nothing_holds_nobody_back() -> None:
     assert [told.wait(now) for now in (0, 0, 1, 1)] == [0, 0, 0, 0]
 
 
-def test_what_is_left_is_spread_over_the_time_it_is_for() -> None:
+def test_what_is_left_may_go_at_once() -> None:
     told = Told()
     told.announce(5, 10, now=0)
-    assert [told.wait(0) for _ in range(5)] == [0, 2, 4, 6, 8]
+    assert [told.wait(0) for _ in range(5)] == [0] * 5
 
 
 def test_who_calls_seldom_is_not_held_back() -> None:
@@ -73,10 +73,10 @@ def test_answers_that_overtake_one_another_add_nothing_to_what_is_left() -> None
 @pytest.mark.case("RL-30")
 def test_who_waits_already_is_among_those_who_use_what_is_left() -> None:
     told = Told()
-    told.announce(5, 10, now=0)
-    assert [told.wait(0) for _ in range(4)] == [0, 2, 4, 6]
+    told.announce(1, 10, now=0)
+    assert [told.wait(0) for _ in range(4)] == [0, 10, 10, 10]
     told.announce(5, 20, now=1)
-    assert [told.wait(1), told.wait(1)] == [0, pytest.approx(10)]
+    assert [told.wait(1), told.wait(1)] == [0, 0]
     assert told.wait(1) == 20
 
 
@@ -98,7 +98,7 @@ def test_a_quota_for_a_shorter_time_is_kept_beside_the_longer() -> None:
     told.announce(0, 1, now=10)
     assert told.wait(10) == 1
     went = [told.wait(11.5) for _ in range(4)]
-    assert went[0] == pytest.approx(26_662.5)  # a third of the time, from 11 on
+    assert went[:2] == [0, 0]
     assert sum(wait < 79_988 for wait in went) == 2
 
 
@@ -124,8 +124,7 @@ def test_quotas_without_end_are_not_kept_one_by_one() -> None:
     for reset in range(1_000, 0, -2):
         told.announce(reset, reset, now=0)
     assert len(told.pacer._windows) == 4  # noqa: SLF001 - what is kept is the point
-    assert told.wait(0) == 0
-    assert told.wait(0) == pytest.approx(994 / 2)
+    assert [told.wait(0) for _ in range(3)] == [0, 0, 994]
 
 
 def test_to_ask_for_the_wait_takes_no_place() -> None:
@@ -177,9 +176,8 @@ def test_a_reset_is_not_a_promise_of_a_full_quota() -> None:
 def test_a_later_window_is_not_held_to_what_the_earlier_one_left() -> None:
     told = Told()
     told.announce(0, 10, now=0)
-    told.announce(100, 10, now=9)
-    assert told.wait(9) == 0
-    assert told.wait(9) == pytest.approx(0.1)
+    told.announce(2, 10, now=9)
+    assert [told.wait(9) for _ in range(3)] == [0, 0, 10]
 
 
 def test_a_window_that_has_passed_does_not_bind_the_next_however_short() -> None:
@@ -212,12 +210,6 @@ def test_a_later_window_does_not_wait_for_the_turns_of_the_earlier_one() -> None
     told.wait(0)
     told.announce(100, 200, now=1)
     assert told.wait(1) == 0
-
-
-def test_turns_that_nobody_took_are_not_made_up_for_at_once() -> None:
-    told = Told()
-    told.announce(5, 10, now=0)
-    assert [told.wait(8), told.wait(8)] == [0, pytest.approx(0.4)]
 
 
 def test_the_latest_of_the_resets_told_for_one_window_holds() -> None:
