@@ -16,7 +16,7 @@ leaf such as `ConnectError`, which retry rules look for and which did not happen
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from resilient_http._core.attempt import Attempt
 from resilient_http._core.lane import HeldBack, TooSoon
@@ -32,6 +32,9 @@ from resilient_http.problems import (
     RateLimitException,
     UpstreamException,
 )
+
+_NEVER_MADE: Final = ("ClientConnectorError", "ConnectionTimeoutError")
+"""What aiohttp raises while it connects."""
 
 _Problem = TypeVar("_Problem", bound=AppException)
 
@@ -53,10 +56,20 @@ def fault_of(error: Exception, retryable: Kinds | None, family: Family) -> Fault
     passing = provoked or (isinstance(error, family.passing) and not own)
     return Fault(
         retryable=passing if retryable is None else isinstance(error, retryable),
-        nothing_sent=isinstance(error, family.nothing_sent),
+        nothing_sent=isinstance(error, family.nothing_sent) and not _was_made(error),
         not_processed=was_not_processed(error, family),
         callers_own=own,
     )
+
+
+def _was_made(error: Exception) -> bool:
+    """Whether the connection was made, after all, that is said not to have been.
+
+    httpx-aiohttp raises `ConnectTimeout` for connections that break at any time.
+    """
+    cause = type(error.__cause__)
+    never_made = any(kind.__name__ in _NEVER_MADE for kind in cause.__mro__)
+    return cause.__module__.startswith("aiohttp.") and not never_made
 
 
 def answered(
