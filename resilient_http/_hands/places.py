@@ -50,11 +50,12 @@ def settle(user: User) -> None:
     if loop is user._loop:
         return
     user._loop = loop
-    for pool in _pools(user):
-        # A pool may be shared by clients that come and go within one loop.
-        if _loops.get(pool, loop) is not loop:
-            pool._connections.clear()
-        _loops[pool] = loop
+    with suppress(AttributeError):  # a version with other names than those we know
+        for pool in _pools(user):
+            # A pool may be shared by clients that come and go within one loop.
+            if _loops.get(pool, loop) is not loop:
+                pool._connections.clear()
+            _loops[pool] = loop
 
 
 def _running_loop() -> Any:
@@ -65,19 +66,19 @@ def _running_loop() -> Any:
 
 
 def _pools(user: User) -> Iterator[Any]:
-    with suppress(AttributeError):  # a version with other names than those we know
-        for transport in user._transports():
-            for owner in owners(user._family, transport):
-                yield owner._pool
+    for transport in user._transports():
+        for owner in owners(user._family, transport):
+            yield owner._pool
 
 
 def _start_over() -> None:
     _watching.release()
-    for pool in [pool for user in _users for pool in _pools(user)]:
-        lock = pool._optional_thread_lock
-        pool._optional_thread_lock = type(lock)()  # its holder may not be here
-        pool._connections.clear()
-        pool._requests[:] = [r for r in pool._requests if not r.is_queued()]
+    with suppress(AttributeError):
+        for pool in [pool for user in _users for pool in _pools(user)]:
+            lock = pool._optional_thread_lock
+            pool._optional_thread_lock = type(lock)()  # its holder may not be here
+            pool._connections.clear()
+            pool._requests[:] = [r for r in pool._requests if not r.is_queued()]
 
 
 if hasattr(os, "register_at_fork"):

@@ -84,6 +84,18 @@ def test_what_is_left_open_takes_no_place_in_the_next_event_loop() -> None:
         gc.collect()
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_pool_with_other_names_is_left_as_it_is() -> None:
+    class Renamed(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            vars(vars(self)["_pool"]).pop("_connections", None)
+            return httpx.Response(200)
+
+    client = AsyncClient(transport=Renamed())
+    for _ in range(2):
+        assert asyncio.run(client.get("http://a/")).is_success
+
+
 async def test_connections_are_kept_within_an_event_loop() -> None:
     with wire_server(keep_answering) as server:
         async with AsyncClient() as client:
