@@ -21,11 +21,12 @@ from resilient_http._checks import (
     wrong,
 )
 
-IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Methods a client may repeat on its own (RFC 9110, section 9.2.2)."""
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
+"""Methods that ask for nothing to be changed (RFC 9110, section 9.2.1; QUERY is of
+draft-ietf-httpbis-safe-method-w-body)."""
 
-SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""Methods that ask for nothing to be changed (RFC 9110, section 9.2.1)."""
+IDEMPOTENT: Final = SAFE | {"PUT", "DELETE"}
+"""Methods a client may repeat on its own (RFC 9110, section 9.2.2)."""
 
 _STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LEAST_STATUS: Final = 100

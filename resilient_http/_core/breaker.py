@@ -72,7 +72,7 @@ TRANSITIONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Permit:
     """Leave to make one send. Hand it to `settle` or `abandon` when that has ended.
 
@@ -325,6 +325,8 @@ class Breaker:
         return limit is not None and now - permit.admitted_at > limit
 
     def _ailment(self, now: float) -> Cause | None:
+        if self._window.is_untroubled:
+            return None
         calls, failures, slow = self._window.tally(now)
         if calls < self._config.minimum_calls:
             return None

@@ -30,7 +30,10 @@ class Limits:
 
     """
 
-    __slots__ = ("_attempt", "_default", "_longest_phase", "_moving_until", "chosen")
+    __slots__ = (
+        *("_attempt", "_default", "_longest_phase", "call_at", "chosen"),
+        "moving_until",
+    )
 
     def __init__(
         self,
@@ -46,22 +49,22 @@ class Limits:
         chosen, self._default = _ends(now, deadline, longest_phase)
         self.chosen = chosen if outer == math.inf else min(chosen, now + outer)
         """When the call ends because somebody said so; infinity for never."""
-        self._moving_until = -math.inf
-
-    @property
-    def call_at(self) -> float:
+        self.moving_until = -math.inf
+        """Until when a body that moves puts the defaults off."""
+        self.call_at = min(self.chosen, self._default)
         """When the call is to be given up; infinity for never."""
-        return min(self.chosen, self._default_at(self._default))
 
     def begin_send(self, now: float, *, beside: bool = False) -> "SendLimits":
         """Start the clock of one send; `beside` another that is still out."""
-        if not beside:
-            self._moving_until = -math.inf
+        if self.moving_until != -math.inf and not beside:
+            self.moving_until = -math.inf
+            self._settle()
         return SendLimits(self, *_ends(now, self._attempt, self._longest_phase))
 
     def lift_default(self) -> None:
         """Let the body take its time: the caller reads it as a stream."""
         self._default = math.inf
+        self._settle()
 
     def moved(self, count: int, now: float) -> None:
         """Note that `count` bytes of a body were sent or received.
@@ -70,14 +73,14 @@ class Limits:
         that httpx itself would wait through.
         """
         patience = max(_LEAST_PATIENCE, self._longest_phase)
-        if self._moving_until == -math.inf:
-            self._moving_until = now + patience
-        earned = max(self._moving_until, now) + count / LEAST_RATE
-        self._moving_until = min(earned, now + patience)
+        if self.moving_until == -math.inf:
+            self.moving_until = now + patience
+        earned = max(self.moving_until, now) + count / LEAST_RATE
+        self.moving_until = min(earned, now + patience)
+        self._settle()
 
-    def _default_at(self, default: float) -> float:
-        moving = self._moving_until
-        return max(default, moving)
+    def _settle(self) -> None:
+        self.call_at = min(self.chosen, max(self._default, self.moving_until))
 
 
 class SendLimits:
@@ -93,8 +96,9 @@ class SendLimits:
     @property
     def at(self) -> float:
         """When the send is to be given up; infinity for never."""
-        call = self._call
-        return min(call.call_at, self._chosen, call._default_at(self._default))  # noqa: SLF001 - its other half
+        call, default = self._call, self._default
+        default = max(default, call.moving_until)
+        return min(call.call_at, self._chosen, default)
 
     def end_head(self) -> None:
         """Stop the clock of the send: its response head is here."""

@@ -40,27 +40,34 @@ class SlidingWindow:
 
     def record(self, *, failed: bool, slow: bool = False, now: float) -> None:
         """Count one call that ended at `now`."""
-        self._forget(now)
         index = now // self._width
+        self._forget(index)
         # Two threads may read the clock in one order and come here in the other; the
         # later slice then takes the earlier call as well.
         if not self._slices or self._slices[-1].index < index:
             self._slices.append(_Slice(int(index)))
         last = self._slices[-1]
         last.calls += 1
-        last.failures += failed
-        last.slow += slow
         self._calls += 1
-        self._failures += failed
-        self._slow += slow
+        if failed:
+            last.failures += 1
+            self._failures += 1
+        if slow:
+            last.slow += 1
+            self._slow += 1
 
     def tally(self, now: float) -> Tally:
         """Return the counts as of `now`."""
-        self._forget(now)
+        self._forget(now // self._width)
         return Tally(self._calls, self._failures, self._slow)
 
-    def _forget(self, now: float) -> None:
-        newest_gone = now // self._width - SLICES
+    @property
+    def is_untroubled(self) -> bool:
+        """Whether nothing in it failed or was slow, as of the last record."""
+        return not (self._failures or self._slow)
+
+    def _forget(self, index: float) -> None:
+        newest_gone = index - SLICES
         while self._slices and self._slices[0].index <= newest_gone:
             gone = self._slices.popleft()
             self._calls -= gone.calls

@@ -11,7 +11,7 @@ from tests.client.world import Colour, World
 from tests.family import httpx
 
 
-def answer(status: int = 200, **headers: str) -> httpx.Response:
+def answer(status: int = 200, /, **headers: str) -> httpx.Response:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.Response(status, headers=fields)
 

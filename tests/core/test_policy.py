@@ -11,6 +11,7 @@ from resilient_http.policy import (
     DEFAULT_ATTEMPT_TIMEOUT,
     DEFAULT_DEADLINE,
     IDEMPOTENT,
+    SAFE,
     BreakerConfig,
     Policy,
     RateLimit,
@@ -96,7 +97,9 @@ def test_values_are_frozen_hashable_and_have_no_room_for_more(value: Any) -> Non
 
 
 def test_idempotent_methods_are_those_of_the_standard() -> None:
-    assert sorted(IDEMPOTENT) == ["DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"]
+    safe = {"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"}
+    assert safe == SAFE
+    assert {*safe, "PUT", "DELETE"} == IDEMPOTENT
 
 
 @pytest.mark.parametrize(
