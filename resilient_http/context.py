@@ -55,4 +55,5 @@ def deadline(seconds: float) -> Iterator[None]:
 
 def time_left() -> float:
     """Return what is left of the innermost deadline, in seconds; infinity outside."""
-    return _ends.get() - time.monotonic()
+    ends = _ends.get()
+    return math.inf if ends == math.inf else ends - time.monotonic()

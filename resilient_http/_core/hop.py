@@ -69,6 +69,7 @@ _PARTS: Final[dict[type, events.Part]] = {
     NoPlace: "concurrency",
 }
 _SEND: Final = Send()
+_DONE: Final = Done()
 FIRST_ERROR: Final = 400
 _HAVE_TRIED: Final = frozenset(
     {Reason.ATTEMPTS_SPENT, Reason.NO_TIME, Reason.WAIT_TOO_LONG}
@@ -127,11 +128,15 @@ class Plan:
             A refusal only if nothing was sent; `Late` if the deadline has passed.
 
         """
-        refusal, now = yield from self._take_turn(now)
-        if refusal is not None:
-            return self._refused(refusal)
+        if not self._lane.is_open:
+            refusal, now = yield from self._take_turn(now)
+            if refusal is not None:
+                return self._refused(refusal)
         while True:
-            entered, now = yield from self._enter(now)
+            late = now >= self._limits.call_at
+            entered = Late() if late else self._lane.admit(now)
+            if entered is FULL:
+                entered, now = yield from self._queue(now)
             if not isinstance(entered, Pass):
                 return self._turned_away(entered, now)
             seen, passed = yield from self._send(entered, now)
@@ -162,14 +167,9 @@ class Plan:
             lane.leave(now)
         return held_back, now
 
-    def _enter(
+    def _queue(
         self, now: float
     ) -> Generator[Command, Seen, tuple[Pass | Refusal | Full | Late, float]]:
-        if now >= self._limits.call_at:
-            return Late(), now
-        entered = self._lane.admit(now)
-        if entered is not FULL:
-            return entered, now
         ticket = self._lane.queue(self._wake)
         if ticket is None:
             return FULL, now
@@ -278,9 +278,8 @@ class Plan:
         return not (may_change or is_throttled(seen.answer))
 
     def _observe(self, seen: Ended) -> None:
-        if self._lane.is_observant:
-            seconds = seen.seconds if isinstance(seen, Reply) else 0.0
-            self._lane.observe(load_of(seen), seconds, seen.now)
+        seconds = seen.seconds if isinstance(seen, Reply) else 0.0
+        self._lane.observe(load_of(seen), seconds, seen.now)
 
     def _settle(self, seen: Ended, passed: Pass) -> None:
         self._lane.settle(passed, outcome_of(seen), seen.now, asked_of(seen))
@@ -295,11 +294,19 @@ class Plan:
     def _judge(self, seen: Ended, passed: Pass) -> Done | Late | float:
         """Take in how a send ended; return the wait before the next, or the end."""
         lane, now = self._lane, seen.now
-        self._observe(seen)
+        if lane.is_observant:
+            self._observe(seen)
         if isinstance(seen, Expired):
             self._settle(seen, passed)
             lane.conclude(Outcome.FAILURE, now)
             return self._late()
+        if isinstance(seen, Reply) and self._is_fine(seen.answer):
+            if seen.unread:
+                lane.refund()
+                return Done(passed)
+            lane.succeed(passed, now)
+            self._release(passed, seen)
+            return _DONE
         unread = isinstance(seen, Reply) and seen.unread
         outcome = outcome_of(seen)
         delay, reason = self._again(seen)
@@ -330,8 +337,6 @@ class Plan:
     def _again(self, seen: Reply | Failure) -> tuple[float | None, Reason]:
         """Draw the wait before the next send; None if there is to be none, and why."""
         ending = seen.answer if isinstance(seen, Reply) else seen.fault
-        if self._is_fine(ending):
-            return None, Reason.FINAL
         retry = self._retry
         if retry is None:
             return None, Reason.NESTED if self._nested else Reason.SWITCHED_OFF
@@ -345,10 +350,10 @@ class Plan:
             return delay, repeat.reason
         return None, Reason.NO_TIME  # the answer at hand is better than none
 
-    def _is_fine(self, ending: Answer | Fault) -> bool:
-        if isinstance(ending, Fault) or ending.status >= FIRST_ERROR:
+    def _is_fine(self, answer: Answer) -> bool:
+        if answer.status >= FIRST_ERROR:
             return False
-        return self._retry is None or ending.status not in self._retry.statuses
+        return self._retry is None or answer.status not in self._retry.statuses
 
     def _draw(self, retry: RetryConfig, ending: Answer | Fault) -> float:
         if isinstance(ending, Fault):
@@ -373,8 +378,8 @@ class Plan:
         return None if self._lane.pay(throttled=throttled) else Reason.BUDGET_SPENT
 
     def _done(self, reason: Reason, outcome: Outcome, kept: Pass | None) -> Done:
-        if outcome is Outcome.SUCCESS:
-            self._lane.succeed()
+        if outcome is Outcome.SUCCESS:  # of a status that it was told to try again
+            self._lane.refund()
         else:
             self._note_end(reason)
         have_tried = self._sends > 1 and reason in _HAVE_TRIED

@@ -45,6 +45,10 @@ class _Full(Enum):
     FULL = "full"
 
 
+# On Python 3.11 a member of an enum takes as long to look up as a call.
+_SUCCESS: Final = Outcome.SUCCESS
+_FAILURE: Final = Outcome.FAILURE
+
 FULL: Final = _Full.FULL
 """As many calls as may be are in flight."""
 
@@ -131,10 +135,10 @@ class Lane:
         return max(delay, self._announced(now, rng))
 
     @property
-    def may_hold_up(self) -> bool:
-        """Whether a call may have to wait for its turn, or be held back."""
-        lines = (self._bucket, self._pacer, self._throttler)
-        return any(line is not None for line in lines)
+    def is_open(self) -> bool:
+        """Whether no rate limit and no throttling stands before the call."""
+        rated = self._bucket is not None or self._pacer is not None
+        return not rated and self._throttler is None
 
     def _announced(self, now: float, rng: Random) -> float:
         return 0.0 if self._pacer is None else self._pacer.reserve(now, rng)
@@ -184,9 +188,9 @@ class Lane:
         permit, passed.permit = passed.permit, None
         if self._breaker is None or permit is None:
             return
-        if outcome is Outcome.SUCCESS:
+        if outcome is _SUCCESS:
             self._breaker.settle(permit, failed=False, now=now)
-        elif outcome is Outcome.FAILURE:
+        elif outcome is _FAILURE:
             self._breaker.settle(permit, failed=True, now=now, retry_after=retry_after)
         else:
             answered = outcome is Outcome.ANSWERED
@@ -210,13 +214,22 @@ class Lane:
         if self._latencies is not None and load is Load.FINE:
             self._latencies.record(seconds, now)
 
+    def succeed(self, passed: Pass, now: float) -> None:
+        """Take in that the call succeeded: its payment comes back, or it earns one."""
+        if self._breaker is not None and passed.permit is not None:
+            permit, passed.permit = passed.permit, None
+            self._breaker.settle(permit, failed=False, now=now)
+            if self._first is not None:
+                self._breaker.conclude(self._first, failed=False, now=now)
+        self.refund()
+
     def conclude(self, outcome: Outcome, now: float) -> None:
         """Say what came of the whole call. Neutral ends are not told."""
         if self._breaker is None or self._first is None:
             return
-        if outcome is Outcome.SUCCESS:
+        if outcome is _SUCCESS:
             self._breaker.conclude(self._first, failed=False, now=now)
-        elif outcome is Outcome.FAILURE:
+        elif outcome is _FAILURE:
             self._breaker.conclude(self._first, failed=True, now=now)
 
     # Once more.
@@ -241,7 +254,7 @@ class Lane:
         self._paid = payment
         return True
 
-    def succeed(self) -> None:
+    def refund(self) -> None:
         """Take back what was paid last, or earn what a call at once does."""
         if self._budget is not None:
             self._budget.succeed(self._paid)
