@@ -55,7 +55,7 @@ class Sending:
         self.call = call
         self.request = request
         self.copy = copy
-        self.rearm: Callable[[], None] = _nothing
+        self.rearm: Callable[[], None] = nothing
         """Called when a limit has moved, by whoever keeps the timer."""
         retry = call.policy.retry
         kinds = () if retry is None else retry.retryable_exceptions or ()
@@ -224,5 +224,5 @@ def _answer(response: Response) -> Answer:
     )
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Nobody keeps a timer."""

@@ -21,7 +21,7 @@ from resilient_http._hands.timers import timer
 from resilient_http.context import is_sending
 from resilient_http.hop import Hop
 from resilient_http.response import Response, adiscard, discard
-from resilient_http.sending import Sending
+from resilient_http.sending import Sending, nothing
 
 AsyncSend = Callable[[Any], Awaitable[Any]]
 SyncSend = Callable[[Any], Any]
@@ -94,6 +94,7 @@ async def asend(sending: Sending, send: AsyncSend) -> Ended:
         return sending.failed(error)
     finally:
         is_sending.reset(token)
+        sending.rearm = nothing  # or each would keep the other
     return sending.gave_up() if time.expired else sending.replied(response)
 
 

@@ -128,7 +128,8 @@ class _TaskTimer:
         self.expired = only_ours and was_cut
         return self.expired
 
-    def rearm(self) -> None:
+    @staticmethod  # or whoever holds it would hold the timer, which holds it
+    def rearm() -> None:
         """Nothing to do: the table asks for what is left when it looks."""
 
     def look(self) -> float:
