@@ -103,9 +103,10 @@ def upload_of(request: Any, colour: type, family: Family) -> Upload | None:
     A body of the wrong colour is left for httpx to refuse.
     """
     stream = request.stream
-    if not isinstance(stream, colour):
-        return None
-    if isinstance(stream, family.http.ByteStream) and len(_bytes_of(stream)) <= PIECE:
+    if isinstance(stream, family.http.ByteStream):
+        if len(_bytes_of(stream)) <= PIECE:
+            return None
+    elif not isinstance(stream, colour):
         return None
     rewind, spent = _rewinder(stream, family), family.http.RemoteProtocolError
     upload: Upload = family.stream(Upload)(stream, rewind, spent)

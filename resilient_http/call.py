@@ -1,7 +1,7 @@
 """A call under way: what was asked for, by when, and what has become of it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Final
 from uuid import uuid4
@@ -19,7 +19,7 @@ from resilient_http.settings import (
 
 _OUR_KEY: Final = "resilient_http.idempotency_key"
 
-current: Final[ContextVar["Call | None"]] = ContextVar("current", default=None)
+current: Final[ContextVar["Call"]] = ContextVar("current")
 """The call that what runs is part of: httpx makes the hops, and hands none of it on."""
 
 
@@ -32,29 +32,39 @@ class Call:
             of its own, or say that it is `idempotent`.
         streamed: Whether the caller reads the body, so that the defaults for time no
             longer apply to it.
+        through: Returns the transports it may be sent through.
 
     """
 
     __slots__ = (
-        *(
-            "announced",
-            "attempts",
-            "began",
-            "family",
-            "is_nested",
-            "is_said_idempotent",
-        ),
-        *("limits", "now", "policy", "sends", "settings", "streamed"),
+        *("announced", "attempts", "began", "expected", "family", "is_nested"),
+        *("is_said_idempotent", "limits", "now", "policy", "sends", "settings"),
+        *("streamed", "through"),
     )
 
-    def __init__(self, settings: Settings, request: Any, *, streamed: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        request: Any,
+        *,
+        streamed: bool,
+        through: Callable[[], Iterable[object]],
+    ) -> None:
+        own, said = None, False
+        if len(request.extensions) > 1:  # more than httpx's own "timeout"
+            own, said = deadline_of(request), is_said_idempotent(request)
         policy = settings.policy_for(request)
-        own = deadline_of(request)
-        self.is_said_idempotent = is_said_idempotent(request)
+        self.is_said_idempotent = said
         self.settings = settings
         self.family = settings.family
         self.policy = policy
         self.streamed = streamed
+        self.through = through
+        retry = policy.retry
+        chosen = None if retry is None else retry.retryable_exceptions
+        expected = self.family.expected
+        self.expected = expected if chosen is None else (*expected, *chosen)
+        """What a transport may raise in place of an answer."""
         self.is_nested = is_sending.get()
         """Whether a call around this one does the retries."""
         self.attempts: tuple[Attempt, ...] = ()
@@ -91,14 +101,6 @@ class Call:
         """Return what ends a call whose time is over."""
         waited = self.now() - self.began
         return errors.deadline_exceeded(waited, request, self.attempts, self.family)
-
-
-def current_call() -> Call:
-    """Return the call whose hop is being made."""
-    call = current.get()
-    if call is None:
-        raise RuntimeError("a hop is part of a call; use the client's own methods")
-    return call
 
 
 def _give_key(request: Any) -> None:

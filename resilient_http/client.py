@@ -13,11 +13,10 @@ import httpx
 
 from resilient_http._hands.driving import acarry_out, carry_out
 from resilient_http._hands.places import settle, watch
-from resilient_http._hands.pool import mend
 from resilient_http._hands.rescuing import arescue, rescue
 from resilient_http._hands.sync_backend import bind
 from resilient_http._hands.timers import timer
-from resilient_http.call import Call, current, current_call
+from resilient_http.call import Call, current
 from resilient_http.events import Listener
 from resilient_http.explain import Explanation, explain
 from resilient_http.family import HTTPX, Family
@@ -73,7 +72,8 @@ class Calls:
         is_async = isinstance(self, http.AsyncClient)
         colour = http.AsyncByteStream if is_async else http.SyncByteStream
         looked_at = copy_of(request, self._family)
-        call = Call(self._settings, looked_at, streamed=False)
+        through = self._transports
+        call = Call(self._settings, looked_at, streamed=False, through=through)
         return explain(Hop(call, looked_at, colour))
 
     @property
@@ -104,7 +104,8 @@ class AsyncCalls(Calls):
         """Send a request: one call, with all its sends, redirects and waits."""
         family: Any = super()
         family._set_timeout(request)
-        call = Call(self._settings, request, streamed=stream)
+        through = self._transports
+        call = Call(self._settings, request, streamed=stream, through=through)
         token = current.set(call)
         try:
             if not call.is_bounded:
@@ -122,19 +123,12 @@ class AsyncCalls(Calls):
         await family.aclose()
 
     async def _send_single_request(self, request: Any) -> Any:
-        hop = Hop(current_call(), request, self._family.http.AsyncByteStream)
-        if hop.call.policy.fallback is None:
-            return await acarry_out(hop, self._send_once)
-        return await arescue(hop, self._send_once)
-
-    async def _send_once(self, request: Any) -> Any:
-        family: Any = super()
         settle(self)
-        try:
-            return await family._send_single_request(request)
-        except BaseException as error:
-            await mend(self._family, family._transport_for_url(request.url), error)
-            raise
+        send = super()._send_single_request  # type: ignore[misc]  # httpx's, by mix-in
+        hop = Hop(current.get(), request, self._family.http.AsyncByteStream)
+        if hop.call.policy.fallback is None:
+            return await acarry_out(hop, send)
+        return await arescue(hop, send)
 
 
 class SyncCalls(Calls):
@@ -144,7 +138,9 @@ class SyncCalls(Calls):
         """Send a request: one call, with all its sends, redirects and waits."""
         family: Any = super()
         family._set_timeout(request)
-        token = current.set(Call(self._settings, request, streamed=stream))
+        through = self._transports
+        call = Call(self._settings, request, streamed=stream, through=through)
+        token = current.set(call)
         try:
             return family.send(request, stream=stream, **options)
         finally:
@@ -152,7 +148,7 @@ class SyncCalls(Calls):
 
     def _send_single_request(self, request: Any) -> Any:
         send = super()._send_single_request  # type: ignore[misc]  # httpx's, by mix-in
-        hop = Hop(current_call(), request, self._family.http.SyncByteStream)
+        hop = Hop(current.get(), request, self._family.http.SyncByteStream)
         if hop.call.policy.fallback is None:
             return carry_out(hop, send)
         return rescue(hop, send)
@@ -264,8 +260,10 @@ def lean(cookies: Any, family: Family) -> Any:
 def _lean(family: Family) -> Any:
     class Cookies(family.http.Cookies):  # type: ignore[name-defined,misc]  # made here
         def extract_cookies(self, response: Any) -> None:
-            if any(name.lower() == b"set-cookie" for name, _ in response.headers.raw):
-                super().extract_cookies(response)
+            for name, _ in response.headers.raw:
+                if name.lower() == b"set-cookie":
+                    super().extract_cookies(response)
+                    return
 
     return Cookies
 

@@ -43,6 +43,8 @@ class Family:
             http.PoolTimeout,
         )
         """What happens before the first byte of the request leaves."""
+        self.expected: Kinds = (http.TransportError,)
+        """What a transport may raise in place of an answer."""
         self.bodies = (http.AsyncByteStream, http.SyncByteStream)
         """What a body is, of either colour."""
         self._streams: dict[type, Any] = {}

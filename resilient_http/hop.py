@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from resilient_http import errors, events
 from resilient_http._core import announced
+from resilient_http._core.concurrency import Limiter
 from resilient_http._core.hop import Plan
 from resilient_http._core.lane import Lane, Pass
 from resilient_http._core.pacer import Pacer
@@ -103,7 +104,8 @@ class Hop:
             self._flow = plan.run(call.now())
             origin.calls += 1
             self._step(None)
-        self._tell()
+        if self._trail is not None:
+            self._tell(self._trail)
         return self
 
     def __exit__(
@@ -115,7 +117,8 @@ class Hop:
         if self._ending is None:
             with self._state.lock:
                 self._flow.close()
-                self._hand_over()
+                if self._origin.limiter is not None:
+                    self._hand_over(self._origin.limiter)
         if self._upload is not None:
             self.request.stream = self._upload.stream
 
@@ -145,7 +148,8 @@ class Hop:
         upload = self._upload if not beside else None
         sending = Sending(call, request, upload, call.sends, len(self.out), self._trail)
         self.out.append(sending)
-        self._tell()
+        if self._trail is not None:
+            self._tell(self._trail)
         return sending
 
     def keep(self, copy: int) -> list[Sending]:
@@ -169,7 +173,8 @@ class Hop:
         # the machines in `_core` need none.
         with self._state.lock:
             self._step(seen)
-        self._tell()
+        if self._trail is not None:
+            self._tell(self._trail)
 
     def woke(self) -> Woke:
         """Say that a wait is over, or what else there is nothing to say of."""
@@ -190,7 +195,7 @@ class Hop:
         if self._trail is not None:
             name = type(error).__name__
             self._trail.add(events.FellBack, error=name)
-            self._tell()
+            self._tell(self._trail)
 
     def result(self) -> Response:
         """Return the answer that the hop ended with, or raise what it ended with."""
@@ -234,25 +239,26 @@ class Hop:
         self.wake()
 
     def _step(self, seen: Seen | None) -> None:
-        breaker = None if self._trail is None else self._origin.breaker
+        origin = self._origin
+        breaker = None if self._trail is None else origin.breaker
         era = 0 if breaker is None else breaker.era
         try:
             self.command = next(self._flow) if seen is None else self._flow.send(seen)
         except StopIteration as end:
             self.command, self._ending = None, end.value
-        if isinstance(self.command, Send | Hedge):
-            self._origin.sends += 1
-        self._hand_over()
+        else:
+            if isinstance(self.command, Send | Hedge):
+                origin.sends += 1
+        if origin.limiter is not None:
+            self._hand_over(origin.limiter)
         if self._trail is not None and breaker is not None and breaker.era != era:
             self._trail.add(
                 events.BreakerMoved, state=breaker.state, cause=breaker.cause
             )
 
-    def _hand_over(self) -> None:
-        limiter = self._origin.limiter
-        if limiter is not None:
-            while (ticket := limiter.hand_over(self.call.now())) is not None:
-                ticket.wake()
+    def _hand_over(self, limiter: Limiter) -> None:
+        while (ticket := limiter.hand_over(self.call.now())) is not None:
+            ticket.wake()
 
     def _conclude(self, outcome: Outcome, load: Load) -> None:
         passed, self._passed = self._passed, None
@@ -264,7 +270,8 @@ class Hop:
                 self._lane.settle(passed, outcome, now)
                 self._lane.conclude(outcome, now)
             self._lane.release(passed, load, now)
-            self._hand_over()
+            if self._origin.limiter is not None:
+                self._hand_over(self._origin.limiter)
 
     def _take_note(self, seen: Reply, response: Response) -> None:
         """Let what the server asks for hold for all that have our credential."""
@@ -290,10 +297,8 @@ class Hop:
         self._origin.refused += 1
         return errors.refused(ending, key, request, family)
 
-    def _tell(self) -> None:
-        if self._trail is None:
-            return
-        for event in self._trail.take():
+    def _tell(self, trail: Trail) -> None:
+        for event in trail.take():
             for listener in self.call.settings.listeners:
                 try:
                     listener(event)

@@ -57,9 +57,7 @@ class Sending:
         self.copy = copy
         self.rearm: Callable[[], None] = nothing
         """Called when a limit has moved, by whoever keeps the timer."""
-        retry = call.policy.retry
-        kinds = () if retry is None else retry.retryable_exceptions or ()
-        self.expected = (call.family.http.TransportError, *kinds)
+        self.expected = call.expected
         """What a transport may raise in place of an answer."""
         self.busy: Any = None
         """What it reads or writes at this moment, if another thread may cut that."""
@@ -126,9 +124,9 @@ class Sending:
         status = response.status_code
         answer = _plain(status) if status < FIRST_ERROR else _answer(response)
         unread = call.streamed and not response.is_closed
-        seen = Reply(now, answer, seconds, unread, self.copy)
-        self._ended(Attempt(seconds, status), seen)
-        return seen
+        return self._ended(
+            Attempt(seconds, status), Reply(now, answer, seconds, unread, self.copy)
+        )
 
     def failed(self, error: Exception) -> Failure | Expired:
         """Take in what was raised in place of an answer."""

@@ -106,8 +106,10 @@ def _parts_of(route: str, base_url: Any) -> tuple[str, str, str]:
 
 def key_of(url: Any) -> str:
     """Return what calls to `url` have in common, whatever its scheme."""
-    port = _PORTS.get(url.scheme) if url.port is None else url.port
-    return f"{url.scheme}://{url.host}" + ("" if port is None else f":{port}")
+    scheme, port = url.scheme, url.port
+    if port is None:
+        port = _PORTS.get(scheme)
+    return f"{scheme}://{url.host}:{port}" if port else f"{scheme}://{url.host}"
 
 
 def deadline_of(request: Any) -> float | None:

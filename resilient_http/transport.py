@@ -7,7 +7,6 @@ import httpx
 
 from resilient_http._hands.driving import acarry_out, carry_out
 from resilient_http._hands.places import settle, watch
-from resilient_http._hands.pool import mend
 from resilient_http._hands.rescuing import arescue, rescue
 from resilient_http._hands.sync_backend import bind
 from resilient_http.call import Call
@@ -65,19 +64,16 @@ class AsyncTransport(Transport):
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send `request` as often as the policy allows; return the last answer."""
-        call = Call(self._settings, request, streamed=True)
+        settle(self)
+        through = self._transports
+        call = Call(self._settings, request, streamed=True, through=through)
         hop = Hop(call, request, self._family.http.AsyncByteStream)
         if call.policy.fallback is None:
             return await acarry_out(hop, self._send_once)
         return await arescue(hop, self._send_once)
 
     async def _send_once(self, request: Any) -> Any:
-        settle(self)
-        try:
-            response = await self._inner.handle_async_request(request)
-        except BaseException as error:
-            await mend(self._family, self._inner, error)
-            raise
+        response = await self._inner.handle_async_request(request)
         response.request = request
         return response
 
@@ -95,7 +91,8 @@ class SyncTransport(Transport):
 
     def handle_request(self, request: Any) -> Any:
         """Send `request` as often as the policy allows; return the last answer."""
-        call = Call(self._settings, request, streamed=True)
+        through = self._transports
+        call = Call(self._settings, request, streamed=True, through=through)
         hop = Hop(call, request, self._family.http.SyncByteStream)
         if call.policy.fallback is None:
             return carry_out(hop, self._send_once)

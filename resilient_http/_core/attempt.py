@@ -1,10 +1,9 @@
 """What became of one send: a line in the history of a call."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One send of a call, as it ended."""
 
     seconds: float

@@ -188,7 +188,8 @@ class Breaker:
             if wait > _CLOCK_NOISE:
                 return Refusal(wait)
             self._move(Cause.BREAK_OVER)
-        if not self._make_room(now):
+        # Nothing bounds the calls of a breaker that never opened.
+        if self._cause is not None and not self._make_room(now):
             return Refusal(0.0)
         permit = Permit(self._era, now, self._state is BreakerState.HALF_OPEN)
         self._out[permit] = None
@@ -211,9 +212,10 @@ class Breaker:
             is a probe that lost its place.
 
         """
-        if not self._take_back(permit):
+        if self._out.pop(permit, permit) is not None:
             return False
-        slow = self._is_slow(permit, now)
+        limit = self._config.slow_call
+        slow = limit is not None and now - permit.admitted_at > limit
         if failed:
             self._asked_until = max(self._asked_until, now + retry_after)
         else:
@@ -240,7 +242,7 @@ class Breaker:
                 what it has not got would be half-open for ever.
 
         """
-        taken = self._take_back(permit)
+        taken = self._out.pop(permit, permit) is None
         if taken and answered and self._state is BreakerState.HALF_OPEN:
             self._judge_probe(passed=True, now=now)
 
@@ -290,9 +292,6 @@ class Breaker:
             retry_after=self._break_left(now),
         )
 
-    def _take_back(self, permit: Permit) -> bool:
-        return self._out.pop(permit, permit) is None
-
     def _make_room(self, now: float) -> bool:
         if self._state is BreakerState.HALF_OPEN:
             few = len(self._out) < self._config.half_open_max_calls
@@ -319,10 +318,6 @@ class Breaker:
             return math.inf
         # Never 0, though a thread's clock may be older than the one that closed it.
         return max(1, math.floor(math.exp2(_RAMP_DOUBLINGS * elapsed / ramp)))
-
-    def _is_slow(self, permit: Permit, now: float) -> bool:
-        limit = self._config.slow_call
-        return limit is not None and now - permit.admitted_at > limit
 
     def _ailment(self, now: float) -> Cause | None:
         if self._window.is_untroubled:

@@ -139,11 +139,21 @@ class Plan:
                 entered, now = yield from self._queue(now)
             if not isinstance(entered, Pass):
                 return self._turned_away(entered, now)
-            seen, passed = yield from self._send(entered, now)
-            delay = self._judge(seen, passed)
+            self._sends += 1
+            out = [entered]
+            after = self._lane.hedge_after(now)
+            try:
+                if after is None or self._nested or not self._facts().hedgeable:
+                    seen = ended((yield _SEND))
+                else:
+                    seen = yield from self._race(out, after)
+            except GeneratorExit:  # cancelled, or the program is on its way out
+                self._abandon(out, now)
+                raise
+            delay = self._judge(seen, out[0])
             if not isinstance(delay, float):
                 return delay
-            now = yield from self._pause(delay, seen, passed)
+            now = yield from self._pause(delay, seen, out[0])
 
     # Before a send.
 
@@ -159,7 +169,7 @@ class Plan:
                 self._trail.add(events.Waiting, part="rate_limit", seconds=turn)
             try:
                 now = (yield Wait(turn)).now
-            except GeneratorExit:  # cancelled, or the program is on its way out
+            except GeneratorExit:  # likewise
                 lane.leave(now)
                 raise
         held_back = lane.is_let_through(now, self._rng)
@@ -208,24 +218,12 @@ class Plan:
             self._trail.add(events.Refused, part=part, retry_after=wait)
         return refusal
 
-    # A send, and perhaps another beside it.
+    # A send and another beside it.
 
-    def _send(
-        self, first: Pass, now: float
-    ) -> Generator[Command, Seen, tuple[Ended, Pass]]:
-        out = [first]
-        self._sends += 1
-        after = self._lane.hedge_after(now)
-        try:
-            if after is None or self._nested or not self._facts().hedgeable:
-                return ended((yield _SEND)), first
-            seen = yield from self._race(out, after)
-            return seen, out[seen.copy]
-        except GeneratorExit:  # likewise
-            for passed in out:
-                self._lane.settle(passed, Outcome.NEUTRAL, now)
-                self._lane.release(passed, Load.UNKNOWN, now)
-            raise
+    def _abandon(self, out: list[Pass], now: float) -> None:
+        for passed in out:
+            self._lane.settle(passed, Outcome.NEUTRAL, now)
+            self._lane.release(passed, Load.UNKNOWN, now)
 
     def _race(self, out: list[Pass], after: float) -> Generator[Command, Seen, Ended]:
         seen = yield Send(after)
@@ -250,10 +248,8 @@ class Plan:
             self._settle(other, out[other.copy])
             chosen.now = max(chosen.now, other.now)
         chosen.now = (yield Drop(chosen.copy)).now
-        loser = out.pop(1 - chosen.copy)
+        self._abandon([out.pop(1 - chosen.copy)], chosen.now)
         chosen.copy = 0
-        self._lane.settle(loser, Outcome.NEUTRAL, chosen.now)
-        self._lane.release(loser, Load.UNKNOWN, chosen.now)
         return chosen
 
     def _beside(self, now: float) -> Pass | Reason:
@@ -264,8 +260,7 @@ class Plan:
         if not isinstance(entered, Pass):
             return Reason.NO_PLACE if entered is FULL else Reason.BREAKER_OPEN
         if not self._lane.pay():
-            self._lane.settle(entered, Outcome.NEUTRAL, now)
-            self._lane.release(entered, Load.UNKNOWN, now)
+            self._abandon([entered], now)
             return Reason.BUDGET_SPENT
         self._sends += 1
         return entered

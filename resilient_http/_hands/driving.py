@@ -81,7 +81,12 @@ async def asend(sending: Sending, send: AsyncSend) -> Ended:
     try:
         with timer(sending.left) as time:
             sending.rearm = time.rearm
-            answer = await send(sending.request)
+            try:
+                answer = await send(sending.request)
+            except BaseException as error:
+                for transport in sending.call.through():
+                    await mend(sending.call.family, transport, error)
+                raise
             try:
                 response = sending.head(answer)
                 await aread(sending, response)

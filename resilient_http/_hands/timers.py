@@ -44,10 +44,13 @@ class Timer(Protocol):
 def timer(left: Left) -> Timer:
     """Return a timer for the task that asks, on whichever loop."""
     try:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
-        task = None
-    return _ScopeTimer(left) if task is None else _TaskTimer(left, task)
+        return _ScopeTimer(left)
+    task = asyncio.current_task(loop)
+    if task is None:
+        return _ScopeTimer(left)
+    return _TaskTimer(left, task, _table_of(loop))
 
 
 def look() -> None:
@@ -102,11 +105,13 @@ class _TaskTimer:
 
     __slots__ = ("_cancelling", "_fired", "_table", "_task", "expired", "left")
 
-    def __init__(self, left: Left, task: "asyncio.Task[object]") -> None:
+    def __init__(
+        self, left: Left, task: "asyncio.Task[object]", table: "_Table"
+    ) -> None:
         self.left = left
         self.expired = False
         self._task = task
-        self._table = _table_of(task.get_loop())
+        self._table = table
         self._fired = False
 
     def __enter__(self) -> Self:
