@@ -104,18 +104,13 @@ def upload_of(request: Any, colour: type, family: Family) -> Upload | None:
     """
     stream = request.stream
     if isinstance(stream, family.http.ByteStream):
-        if len(_bytes_of(stream)) <= PIECE:
+        if len(stream._stream) <= PIECE:  # noqa: SLF001 - it has no length of its own
             return None
     elif not isinstance(stream, colour):
         return None
     rewind, spent = _rewinder(stream, family), family.http.RemoteProtocolError
     upload: Upload = family.stream(Upload)(stream, rewind, spent)
     return upload
-
-
-def _bytes_of(stream: Any) -> bytes:
-    content: bytes = stream._stream  # noqa: SLF001 - it has no length of its own
-    return content
 
 
 def _pieces(chunk: bytes) -> Iterator[bytes]:

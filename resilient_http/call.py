@@ -36,11 +36,12 @@ class Call:
 
     """
 
-    __slots__ = (
-        *("announced", "attempts", "began", "expected", "family", "is_nested"),
-        *("is_said_idempotent", "limits", "now", "policy", "sends", "settings"),
-        *("streamed", "through"),
-    )
+    # Defaults of the class, and not set for each: there is one of these for each call.
+    attempts: tuple[Attempt, ...] = ()
+    sends = 0
+    announced: frozenset[str] = frozenset()
+    """The headers of ours that the request carries."""
+    is_said_idempotent = False
 
     def __init__(
         self,
@@ -50,11 +51,13 @@ class Call:
         streamed: bool,
         through: Callable[[], Iterable[object]],
     ) -> None:
-        own, said = None, False
+        own, policy = None, settings.policy
         if len(request.extensions) > 1:  # more than httpx's own "timeout"
-            own, said = deadline_of(request), is_said_idempotent(request)
-        policy = settings.policy_for(request)
-        self.is_said_idempotent = said
+            own = deadline_of(request)
+            self.is_said_idempotent = is_said_idempotent(request)
+            policy = settings.policy_for(request)
+        elif settings.routes is not None:
+            policy = settings.policy_for(request)
         self.settings = settings
         self.family = settings.family
         self.policy = policy
@@ -67,10 +70,6 @@ class Call:
         """What a transport may raise in place of an answer."""
         self.is_nested = is_sending.get()
         """Whether a call around this one does the retries."""
-        self.attempts: tuple[Attempt, ...] = ()
-        self.sends = 0
-        self.announced: set[str] = set()
-        """The headers of ours that the request carries."""
         if policy.idempotency_keys and request.method in ("POST", "PATCH"):
             _give_key(request)
         self.now: Callable[[], float] = settings.state.clock.now

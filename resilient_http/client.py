@@ -23,6 +23,7 @@ from resilient_http.family import HTTPX, Family
 from resilient_http.hop import Hop, copy_of
 from resilient_http.policy import Policy
 from resilient_http.problems import Contract
+from resilient_http.response import news
 from resilient_http.settings import Settings
 from resilient_http.state import State
 
@@ -260,10 +261,8 @@ def lean(cookies: Any, family: Family) -> Any:
 def _lean(family: Family) -> Any:
     class Cookies(family.http.Cookies):  # type: ignore[name-defined,misc]  # made here
         def extract_cookies(self, response: Any) -> None:
-            for name, _ in response.headers.raw:
-                if name.lower() == b"set-cookie":
-                    super().extract_cookies(response)
-                    return
+            if b"set-cookie" in news(response):
+                super().extract_cookies(response)
 
     return Cookies
 

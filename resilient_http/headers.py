@@ -22,7 +22,7 @@ def announce(call: Call, request: Any, *, ours: bool, attempt: int) -> None:
     if not ours:
         for name in call.announced:  # httpx carries headers over a redirect
             headers.pop(name, None)
-        call.announced.clear()
+        call.announced = frozenset()
         return
     told = {
         "X-Request-ID": request_id.get(),
@@ -33,7 +33,7 @@ def announce(call: Call, request: Any, *, ours: bool, attempt: int) -> None:
     for name, value in told.items():
         if value is not None and (name in call.announced or name not in headers):
             headers[name] = value
-            call.announced.add(name)
+            call.announced |= {name}
 
 
 def _milliseconds(call: Call) -> str | None:

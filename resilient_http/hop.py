@@ -38,10 +38,11 @@ from resilient_http.family import Family
 from resilient_http.headers import announce
 from resilient_http.policy import IDEMPOTENT, SAFE
 from resilient_http.response import Response
-from resilient_http.sending import Sending
+from resilient_http.sending import Sending, nothing
 from resilient_http.settings import key_of
 
 _log: Final = logging.getLogger("resilient_http")
+_SENDS: Final = (Send, Hedge)  # a union would be made anew each time
 _HOLDING: Final = (429, 503)
 _SHOULD_RETRY: Final = "x-should-retry"
 """What the SDKs made by Stainless (openai, anthropic, groq) ask before they retry."""
@@ -53,32 +54,29 @@ class Hop:
     As a context manager it gives back every permit, however it is left.
     """
 
-    __slots__ = (
-        *("_ending", "_flow", "_lane", "_last_error", "_origin", "_passed", "_seen"),
-        *("_state", "_trail", "_upload", "call", "colour", "command", "key", "out"),
-        *("request", "wake"),
-    )
+    # Defaults of the class, and not set for each: there is one of these for each hop.
+    command: Command | None = None
+    _ending: Ending | None = None
+    _seen: Reply | None = None
+    _passed: Pass | None = None
+    _last_error: Exception | None = None
+    _trail: Trail | None = None
+    wake: Callable[[], object] = staticmethod(nothing)
+    """Called when a slot that is waited for is there, by whoever hands it over."""
 
     def __init__(self, call: Call, request: Any, colour: type) -> None:
         self.call = call
         self.request = request
-        self.command: Command | None = None
         self.out: list[Sending] = []
         """What is out, or was last: two where one was hedged."""
         self.key = key_of(request.url)
         """Scheme, host and port."""
         self.colour = colour
         """What a body is in this client: the family's async or sync stream."""
-        self.wake: Callable[[], object] = _nobody
-        """Called when a slot that is waited for is there, by whoever hands it over."""
-        self._ending: Ending | None = None
-        self._seen: Reply | None = None
-        self._passed: Pass | None = None
-        self._last_error: Exception | None = None
         self._state = call.settings.state
         self._upload = upload_of(request, colour, call.family)
-        watched = bool(call.settings.listeners)
-        self._trail = Trail(self.key, request.method) if watched else None
+        if call.settings.listeners:
+            self._trail = Trail(self.key, request.method)
 
     def __enter__(self) -> Self:
         call, state = self.call, self._state
@@ -247,7 +245,7 @@ class Hop:
         except StopIteration as end:
             self.command, self._ending = None, end.value
         else:
-            if isinstance(self.command, Send | Hedge):
+            if isinstance(self.command, _SENDS):
                 origin.sends += 1
         if origin.limiter is not None:
             self._hand_over(origin.limiter)
@@ -325,7 +323,3 @@ def copy_of(request: Any, family: Family, *, url: Any = None) -> Any:
     if content is not None:  # or it could not be asked for: httpx reads only streams
         vars(copied)["_content"] = content
     return copied
-
-
-def _nobody() -> None:
-    """Nobody waits."""

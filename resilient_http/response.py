@@ -19,6 +19,7 @@ FIRST_ERROR: Final = 400
 _ANNOUNCING: Final = frozenset(
     {b"retry-after", b"ratelimit", b"ratelimit-remaining", b"x-ratelimit-remaining"}
 )
+_NEWS: Final = _ANNOUNCING | {b"set-cookie"}
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 
 
@@ -59,11 +60,7 @@ class TypedErrors(_Plain):
     @property
     def announces(self) -> bool:
         """Whether it may say when to come again."""
-        # One look through the raw names; asked one by one, httpx decodes all of them.
-        for name, _ in self.headers.raw:  # noqa: SIM110 - `any` takes twice as long
-            if name.lower() in _ANNOUNCING:
-                return True
-        return False
+        return not _ANNOUNCING.isdisjoint(news(self))
 
     def decoder(self) -> Any:
         """Return what undoes the content encoding; None where there is none."""
@@ -126,6 +123,20 @@ class Response(TypedErrors, httpx.Response):
 
     Responses are made by transports; `adopt` makes one of these out of any.
     """
+
+
+def news(response: Any) -> tuple[bytes, ...]:
+    """Return which of the headers that few answers have this one has."""
+    found: tuple[bytes, ...] | None = vars(response).get("_news")
+    if found is None:
+        # One look through the raw names; asked one by one, httpx decodes all of them.
+        found = ()
+        for name, _ in response.headers.raw:
+            lowered = name.lower()
+            if lowered in _NEWS:
+                found = (*found, lowered)
+        vars(response)["_news"] = found
+    return found
 
 
 def adopt(response: Any, family: Family, contract: Contract) -> Response:

@@ -22,6 +22,10 @@ TICK: Final = 1e-3
 """Seconds within which two readings of the clock are one moment."""
 
 
+def nothing() -> None:
+    """Nobody keeps a timer."""
+
+
 _Seen = TypeVar("_Seen", bound=Ended)
 
 
@@ -38,10 +42,15 @@ class Sending:
 
     """
 
-    __slots__ = (
-        *("_began", "_limits", "_number", "_trail", "busy", "call", "copy"),
-        *("error", "expected", "is_dropped", "rearm", "request", "response"),
-    )
+    # Defaults of the class, and not set for each: there is one of these for each send.
+    rearm: Callable[[], None] = staticmethod(nothing)
+    """Called when a limit has moved, by whoever keeps the timer."""
+    busy: Any = None
+    """What it reads or writes at this moment, if another thread may cut that."""
+    is_dropped = False
+    """Whether nobody wants to know any more what comes of it."""
+    response: Response | None = None
+    error: Exception | None = None
 
     def __init__(  # noqa: PLR0913, PLR0917 - made once for each send, in order
         self,
@@ -55,19 +64,13 @@ class Sending:
         self.call = call
         self.request = request
         self.copy = copy
-        self.rearm: Callable[[], None] = nothing
-        """Called when a limit has moved, by whoever keeps the timer."""
         self.expected = call.expected
         """What a transport may raise in place of an answer."""
-        self.busy: Any = None
-        """What it reads or writes at this moment, if another thread may cut that."""
-        self.is_dropped = False
-        self.response: Response | None = None
-        self.error: Exception | None = None
         self._number = number
         self._trail = trail
         self._began = call.now()
-        self._limits = call.limits.begin_send(self._began, beside=copy > 0)
+        limits = call.limits.begin_send(self._began, beside=copy > 0)
+        self._chosen, self._default = limits
         if upload is not None:
             upload.moved = self.moved
             request.stream = upload
@@ -76,9 +79,8 @@ class Sending:
 
     def left(self) -> float:
         """Return what is left before it is given up, in seconds."""
-        if self.is_dropped:
-            return -math.inf
-        return self._limits.at - self.call.now()
+        call = self.call
+        return call.limits.at(self._chosen, self._default) - call.now()
 
     def moved(self, count: int) -> None:
         """Note that bytes of a body went out or came in."""
@@ -93,8 +95,9 @@ class Sending:
 
         """
         call = self.call
-        self.check_time()
-        self._limits.end_head()
+        if self.left() <= 0:
+            raise self._timeout("given up")
+        self._chosen = self._default = math.inf
         if call.streamed:
             call.limits.lift_default()
         self.rearm()
@@ -124,9 +127,13 @@ class Sending:
         status = response.status_code
         answer = _plain(status) if status < FIRST_ERROR else _answer(response)
         unread = call.streamed and not response.is_closed
-        return self._ended(
-            Attempt(seconds, status), Reply(now, answer, seconds, unread, self.copy)
-        )
+        attempt = Attempt(seconds, status)
+        seen = Reply(now, answer, seconds, unread, self.copy)
+        if not self.is_dropped:
+            call.attempts += (attempt,)
+            if self._trail is not None:
+                self._note(attempt, outcome_of(seen))
+        return seen
 
     def failed(self, error: Exception) -> Failure | Expired:
         """Take in what was raised in place of an answer."""
@@ -144,13 +151,14 @@ class Sending:
             self.call.attempts += (attempt,)
             self._note(attempt, Outcome.NEUTRAL)
         self.is_dropped = True
+        self._chosen = -math.inf
 
     def gave_up(self) -> Failure | Expired:
         """Take in that the limit of the send or of the call has passed."""
         call = self.call
         if call.left() > TICK:
             # What it was given and not what it took, which is a tick less or more.
-            seconds = self._limits.at - self._began
+            seconds = call.limits.at(self._chosen, self._default) - self._began
             return self._failed(self._timeout(f"no response within {seconds:.3g} s"))
         now = call.now()
         attempt = Attempt(now - self._began, None, "DeadlineExceededException")
@@ -220,7 +228,3 @@ def _answer(response: Response) -> Answer:
         problem_retry=problem.retry if known else None,
         work_not_started=known and problem.work_not_started,
     )
-
-
-def nothing() -> None:
-    """Nobody keeps a timer."""

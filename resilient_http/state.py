@@ -104,7 +104,8 @@ class State:
                 origins[key] = found
         else:
             origins.move_to_end(key)
-        found.equip(policy, self.rng)
+        if found.made_for is not policy:
+            found.equip(policy, self.rng)
         if self._forced:
             self._force(key, found)
         return found

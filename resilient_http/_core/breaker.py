@@ -225,9 +225,10 @@ class Breaker:
             self._judge_probe(passed=not failed and not slow, now=now)
         else:
             self._window.record(failed=failed, slow=slow, now=now)
-            cause = self._ailment(now)
-            if cause is not None:
-                self._open(cause, now)
+            if self._window.is_troubled:
+                cause = self._ailment(now)
+                if cause is not None:
+                    self._open(cause, now)
         return True
 
     def abandon(self, permit: Permit, now: float, *, answered: bool = False) -> None:
@@ -320,8 +321,6 @@ class Breaker:
         return max(1, math.floor(math.exp2(_RAMP_DOUBLINGS * elapsed / ramp)))
 
     def _ailment(self, now: float) -> Cause | None:
-        if self._window.is_untroubled:
-            return None
         calls, failures, slow = self._window.tally(now)
         if calls < self._config.minimum_calls:
             return None

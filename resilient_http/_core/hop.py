@@ -141,19 +141,20 @@ class Plan:
                 return self._turned_away(entered, now)
             self._sends += 1
             out = [entered]
-            after = self._lane.hedge_after(now)
             try:
-                if after is None or self._nested or not self._facts().hedgeable:
-                    seen = ended((yield _SEND))
+                after = self._hedge_after(now) if self._lane.hedges else None
+                seen: Seen
+                if after is None:
+                    seen = yield _SEND
                 else:
                     seen = yield from self._race(out, after)
             except GeneratorExit:  # cancelled, or the program is on its way out
                 self._abandon(out, now)
                 raise
-            delay = self._judge(seen, out[0])
+            delay = self._judge(ended(seen), out[0])
             if not isinstance(delay, float):
                 return delay
-            now = yield from self._pause(delay, seen, out[0])
+            now = yield from self._pause(delay, ended(seen), out[0])
 
     # Before a send.
 
@@ -219,6 +220,10 @@ class Plan:
         return refusal
 
     # A send and another beside it.
+
+    def _hedge_after(self, now: float) -> float | None:
+        allowed = not self._nested and self._facts().hedgeable
+        return self._lane.hedge_after(now) if allowed else None
 
     def _abandon(self, out: list[Pass], now: float) -> None:
         for passed in out:
@@ -291,17 +296,18 @@ class Plan:
         lane, now = self._lane, seen.now
         if lane.is_observant:
             self._observe(seen)
-        if isinstance(seen, Expired):
-            self._settle(seen, passed)
-            lane.conclude(Outcome.FAILURE, now)
-            return self._late()
         if isinstance(seen, Reply) and self._is_fine(seen.answer):
             if seen.unread:
                 lane.refund()
                 return Done(passed)
             lane.succeed(passed, now)
-            self._release(passed, seen)
+            if passed.slot is not None:
+                self._release(passed, seen)
             return _DONE
+        if isinstance(seen, Expired):
+            self._settle(seen, passed)
+            lane.conclude(Outcome.FAILURE, now)
+            return self._late()
         unread = isinstance(seen, Reply) and seen.unread
         outcome = outcome_of(seen)
         delay, reason = self._again(seen)

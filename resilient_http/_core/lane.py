@@ -79,8 +79,9 @@ class Lane:
     """
 
     __slots__ = (
-        *("_breaker", "_bucket", "_budget", "_delay", "_first", "_latencies"),
-        *("_limiter", "_may_wait", "_pacer", "_paid", "_place", "_throttler"),
+        *("_breaker", "_bucket", "_budget", "_first", "_hedge", "_latencies"),
+        *("_limit", "_limiter", "_pacer", "_paid", "_place", "_throttler"),
+        *("hedges", "is_observant", "is_open"),
     )
 
     def __init__(
@@ -94,10 +95,16 @@ class Lane:
             self._throttler = None if policy.throttle is None else origin.throttler
             self._bucket = None if policy.rate_limit is None else origin.bucket
             self._pacer = pacer
-        limit, hedge = policy.rate_limit, policy.hedge
-        self._may_wait = limit is None or limit.mode == "wait"
-        self._delay = None if hedge is None else hedge.delay
-        self._latencies = None if hedge is None else origin.latencies
+        rated = self._bucket is not None or self._pacer is not None
+        self.is_open = not rated and self._throttler is None
+        """Whether no rate limit and no throttling stands before the call."""
+        self._hedge = policy.hedge
+        self.hedges = policy.hedge is not None
+        """Whether a second send may go beside a slow first one."""
+        self._latencies = origin.latencies if self.hedges else None
+        self.is_observant = self.hedges or self._throttler is not None
+        """Whether anybody wants to know how busy the origin seems."""
+        self._limit = policy.rate_limit
         self._place: Place | None = None
         self._first: Permit | None = None
         self._paid: Payment | None = None
@@ -118,9 +125,10 @@ class Lane:
             # Nobody asked for a limit: who has no time for it goes all the same.
             return self._announced(now, rng) if now + announced < until else 0.0
         own = self._bucket.wait(now)
-        if own > 0 and (not self._may_wait or now + own >= until):
+        may_wait = self._limit is None or self._limit.mode == "wait"
+        if own > 0 and (not may_wait or now + own >= until):
             return TooSoon(own)
-        if announced > 0 and (not self._may_wait or now + announced >= until):
+        if announced > 0 and (not may_wait or now + announced >= until):
             return TooSoon(announced, is_ours=False)
         self._place = self._bucket.reserve(now)
         return max(self._place.at - now, self._announced(now, rng))
@@ -133,12 +141,6 @@ class Lane:
     def paced(self, delay: float, now: float, rng: Random) -> float:
         """Return the wait before a retry: no sooner than the server announced."""
         return max(delay, self._announced(now, rng))
-
-    @property
-    def is_open(self) -> bool:
-        """Whether no rate limit and no throttling stands before the call."""
-        rated = self._bucket is not None or self._pacer is not None
-        return not rated and self._throttler is None
 
     def _announced(self, now: float, rng: Random) -> float:
         return 0.0 if self._pacer is None else self._pacer.reserve(now, rng)
@@ -202,11 +204,6 @@ class Lane:
         if self._limiter is not None and slot is not None:
             self._limiter.release(slot, now, load, seconds=passed.took)
 
-    @property
-    def is_observant(self) -> bool:
-        """Whether anybody wants to know how busy the origin seems."""
-        return self._throttler is not None or self._latencies is not None
-
     def observe(self, load: Load, seconds: float, now: float) -> None:
         """Take in how busy the origin seems, and how long its answer took."""
         if self._throttler is not None and load is not Load.UNKNOWN:
@@ -219,9 +216,10 @@ class Lane:
         if self._breaker is not None and passed.permit is not None:
             permit, passed.permit = passed.permit, None
             self._breaker.settle(permit, failed=False, now=now)
-            if self._first is not None:
+            if self._first is not None and self._first is not permit:
                 self._breaker.conclude(self._first, failed=False, now=now)
-        self.refund()
+        if self._budget is not None:
+            self._budget.succeed(self._paid)
 
     def conclude(self, outcome: Outcome, now: float) -> None:
         """Say what came of the whole call. Neutral ends are not told."""
@@ -240,9 +238,9 @@ class Lane:
 
     def hedge_after(self, now: float) -> float | None:
         """Return how long a send has before another goes beside it; None for ever."""
-        if self._latencies is None:
-            return self._delay
-        return self._latencies.estimate(now)
+        if self._latencies is not None:
+            return self._latencies.estimate(now)
+        return None if self._hedge is None else self._hedge.delay
 
     def pay(self, *, throttled: bool = False) -> bool:
         """Pay for a retry or hedge; False if it must not be sent."""

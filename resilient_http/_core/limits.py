@@ -54,12 +54,25 @@ class Limits:
         self.call_at = min(self.chosen, self._default)
         """When the call is to be given up; infinity for never."""
 
-    def begin_send(self, now: float, *, beside: bool = False) -> "SendLimits":
-        """Start the clock of one send; `beside` another that is still out."""
+    def begin_send(self, now: float, *, beside: bool = False) -> tuple[float, float]:
+        """Start the clock of one send; `beside` another that is still out.
+
+        Returns:
+            When it ends because somebody said so, and when if nobody did: for `at`.
+
+        """
         if self.moving_until != -math.inf and not beside:
             self.moving_until = -math.inf
             self._settle()
-        return SendLimits(self, *_ends(now, self._attempt, self._longest_phase))
+        return _ends(now, self._attempt, self._longest_phase)
+
+    def at(self, chosen: float, default: float) -> float:
+        """Return when a send with these limits is to be given up; infinity for never.
+
+        Once its response head is here, both are infinity.
+        """
+        default = max(default, self.moving_until)
+        return min(self.call_at, chosen, default)
 
     def lift_default(self) -> None:
         """Let the body take its time: the caller reads it as a stream."""
@@ -81,28 +94,6 @@ class Limits:
 
     def _settle(self) -> None:
         self.call_at = min(self.chosen, max(self._default, self.moving_until))
-
-
-class SendLimits:
-    """The limits of one send of a call."""
-
-    __slots__ = ("_call", "_chosen", "_default")
-
-    def __init__(self, call: Limits, chosen: float, default: float) -> None:
-        self._call = call
-        self._chosen = chosen
-        self._default = default
-
-    @property
-    def at(self) -> float:
-        """When the send is to be given up; infinity for never."""
-        call, default = self._call, self._default
-        default = max(default, call.moving_until)
-        return min(call.call_at, self._chosen, default)
-
-    def end_head(self) -> None:
-        """Stop the clock of the send: its response head is here."""
-        self._chosen = self._default = math.inf
 
 
 def _ends(

@@ -22,7 +22,7 @@ class Origin:
 
     __slots__ = (
         *("breaker", "bucket", "budget", "latencies", "limiter", "pacers", "throttler"),
-        *("calls", "expired", "refused", "sends", "_made_for"),
+        *("calls", "expired", "refused", "sends", "made_for"),
     )
 
     def __init__(self) -> None:
@@ -41,16 +41,15 @@ class Origin:
         """Calls that were refused here, without a send."""
         self.expired = 0
         """Calls whose deadline passed."""
-        self._made_for: Policy | None = None
+        self.made_for: Policy | None = None
+        """The policy that was last equipped for."""
 
     def equip(self, policy: Policy, rng: Random) -> None:
         """Make the machines that `policy` asks for and that are not there yet.
 
         The first policy to ask for a machine makes it, and it stays as it was made.
         """
-        if policy is self._made_for:
-            return
-        self._made_for = policy
+        self.made_for = policy
         if self.breaker is None and policy.breaker is not None:
             self.breaker = Breaker(policy.breaker, rng)
         if self.budget is None and policy.budget is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Final
 
 from resilient_http._core.breaker import Refusal
 from resilient_http._core.concurrency import Ticket
@@ -134,11 +135,14 @@ Ending = Done | Refused | Late
 Flow = Generator[Command, Seen, Ending]
 
 
+_ENDS: Final = (Reply, Failure, Expired)  # a union would be made anew each time
+
+
 def ended(seen: Seen) -> Ended:
     """Return `seen` if it ends a send."""
-    if isinstance(seen, Pending | Woke):
-        raise TypeError(f"a send does not end so: {seen}")
-    return seen
+    if isinstance(seen, _ENDS):
+        return seen
+    raise TypeError(f"a send does not end so: {seen}")
 
 
 def outcome_of(seen: Ended) -> Outcome:

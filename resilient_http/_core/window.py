@@ -37,6 +37,8 @@ class SlidingWindow:
         self._calls = 0
         self._failures = 0
         self._slow = 0
+        self.is_troubled = False
+        """Whether anything in it failed or was slow, as of the last record."""
 
     def record(self, *, failed: bool, slow: bool = False, now: float) -> None:
         """Count one call that ended at `now`."""
@@ -49,22 +51,17 @@ class SlidingWindow:
         last = self._slices[-1]
         last.calls += 1
         self._calls += 1
-        if failed:
-            last.failures += 1
-            self._failures += 1
-        if slow:
-            last.slow += 1
-            self._slow += 1
+        if failed or slow:
+            last.failures += failed
+            last.slow += slow
+            self._failures += failed
+            self._slow += slow
+            self.is_troubled = True
 
     def tally(self, now: float) -> Tally:
         """Return the counts as of `now`."""
         self._forget(now // self._width)
         return Tally(self._calls, self._failures, self._slow)
-
-    @property
-    def is_untroubled(self) -> bool:
-        """Whether nothing in it failed or was slow, as of the last record."""
-        return not (self._failures or self._slow)
 
     def _forget(self, index: float) -> None:
         newest_gone = index - SLICES
@@ -73,3 +70,4 @@ class SlidingWindow:
             self._calls -= gone.calls
             self._failures -= gone.failures
             self._slow -= gone.slow
+            self.is_troubled = self._failures > 0 or self._slow > 0

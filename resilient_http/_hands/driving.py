@@ -89,7 +89,8 @@ async def asend(sending: Sending, send: AsyncSend) -> Ended:
                 raise
             try:
                 response = sending.head(answer)
-                await aread(sending, response)
+                if sending.call.streamed or not response.has_content:
+                    await aread(sending, response)
             except BaseException as error:
                 await mend(sending.call.family, answer, error)
                 with anyio.CancelScope(shield=True):
@@ -111,7 +112,8 @@ def send_once(sending: Sending, send: SyncSend) -> Ended:
             answer = send(sending.request)
             try:
                 response = sending.head(answer)
-                read(sending, response)
+                if sending.call.streamed or not response.has_content:
+                    read(sending, response)
             except BaseException:
                 answer.close()
                 raise

@@ -20,7 +20,7 @@ async def aread(sending: Sending, response: Response) -> None:
     if sending.call.streamed:
         if sending.wants_peek(response):
             await apeek(response)
-    elif not response.has_content:
+    else:
         body = _Collected(sending, response)
         chunks = aiter(response.begin_body())
         try:
@@ -40,7 +40,7 @@ def read(sending: Sending, response: Response) -> None:
     if sending.call.streamed:
         if sending.wants_peek(response):
             peek(response)
-    elif not response.has_content:
+    else:
         body = _Collected(sending, response)
         try:
             for raw in response.begin_body():

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Protocol, Self
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import anyio
 
@@ -125,7 +125,7 @@ class _TaskTimer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self._table.discard(self)
+        self._table.timers.discard(self)
         if not self._fired:
             return False
         only_ours = self._task.uncancel() <= self._cancelling
@@ -154,22 +154,19 @@ class _Table:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._time = loop.time
         self._call_at = loop.call_at
-        self._timers: set[_TaskTimer] = set()
+        self.timers: set[_TaskTimer] = set()
         self._handle: asyncio.TimerHandle | None = None
         self._due = math.inf
 
     def add(self, timer: _TaskTimer) -> None:
-        self._timers.add(timer)
+        self.timers.add(timer)
         self._expect(timer.left())
-
-    def discard(self, timer: _TaskTimer) -> None:
-        self._timers.discard(timer)
 
     def look(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
         self._handle, self._due = None, math.inf
-        lefts = [timer.look() for timer in tuple(self._timers)]
+        lefts = [timer.look() for timer in tuple(self.timers)]
         self._expect(min((left for left in lefts if left > 0), default=math.inf))
 
     def _expect(self, left: float) -> None:
@@ -195,8 +192,21 @@ _tables: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Table]] = (
 )
 
 
+class _Last(threading.local):
+    """The loop that last asked in this thread: nearly always the one that asks next."""
+
+    loop: Callable[[], asyncio.AbstractEventLoop | None] = staticmethod(lambda: None)
+    table: _Table
+
+
+_last: Final = _Last()
+
+
 def _table_of(loop: asyncio.AbstractEventLoop) -> _Table:
+    if _last.loop() is loop:
+        return _last.table
     found = _tables.get(loop)
     if found is None:
         found = _tables[loop] = _Table(loop)
+    _last.loop, _last.table = ref(loop), found
     return found
