@@ -1,7 +1,6 @@
 """Bodies: which can be sent again, how far they have got, and that they end."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
 
@@ -77,18 +76,24 @@ class Upload:
         self._started = True
 
 
-@asynccontextmanager
-async def iterating(stream: Any) -> AsyncIterator[AsyncIterator[bytes]]:
+class iterating:  # noqa: N801 - reads as a verb after `async with`
     """Iterate over a body, whose generator ends here even if it was not exhausted.
 
     Left to the garbage collector, it would end at any later time, under trio with a
-    warning.
+    warning. No generator itself: the collector may end those it finds together in any
+    order, and one that is held open by another's `yield` has to be the last.
     """
-    chunks = aiter(stream)
-    try:
-        yield chunks
-    finally:
-        await end(chunks)
+
+    __slots__ = ("_chunks",)
+
+    def __init__(self, stream: Any) -> None:
+        self._chunks: AsyncIterator[bytes] = aiter(stream)
+
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        return self._chunks
+
+    async def __aexit__(self, *_: object) -> None:
+        await end(self._chunks)
 
 
 async def end(chunks: AsyncIterator[bytes]) -> None:

@@ -1,13 +1,15 @@
 """Nothing is lost when a call is cancelled, wherever it stands."""
 
+import gc
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import pytest
 
 from resilient_http import BreakerConfig, Policy, RetryConfig, State
 from resilient_http._core.breaker import Permit
-from tests.client.world import breaker_of
+from tests.client.world import Recorded, World, breaker_of
 from tests.family import AsyncClient, httpx
 
 
@@ -128,3 +130,22 @@ async def test_a_hook_that_raises_leaves_nothing_open() -> None:
                 raise AssertionError
         assert transport.body.closed
         assert permits_out(client) == 0
+
+
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # trio is right
+async def test_a_body_that_is_left_to_the_collector_ends_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    body = Recorded(b"first", b"last")
+    world = World(httpx.Response(200, stream=body))
+    async with world.caller("async") as caller:
+        response = await caller.open()
+        stream: Any = response.stream
+        cycle: list[Any] = [aiter(stream)]
+        await anext(cycle[0])
+        cycle.append(cycle)
+        del cycle, stream
+        gc.collect()
+        await anyio.wait_all_tasks_blocked()
+        await response.aclose()
+    assert caplog.records == []
