@@ -6,9 +6,9 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 
 SHOWN = {
-    *("C3", "C28", "C29", "C30", "C33", "C36", "C45", "C46", "C51", "C52"),
+    *("C3", "C28", "C29", "C30", "C33", "C36", "C37", "C45", "C46", "C51", "C52"),
     *("S33", "S35", "S36", "S38", "S40", "S44", "S45", "S46", "S54", "S56"),
-    *("R7", "R8", "R14", "R15", "R31", "R32"),
+    *("R7", "R8", "R14", "R15", "R26", "R31", "R32"),
     *(f"9457-{number}" for number in [*range(1, 10), *range(17, 21), 26, 29, 33, 34]),
     *(f"RL-{number}" for number in range(26, 33)),
     *(f"RA-{number}" for number in range(1, 10)),
