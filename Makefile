@@ -3,14 +3,15 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCH := .venv-bench
 
-.PHONY: help demo test pythons parity verify lint types format wheel bench lock clean
+.PHONY: help demo test pythons parity sdks verify lint types format wheel bench lock clean
 
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
 	@echo "make test    every test, on asyncio and trio, on httpx and httpx2"
 	@echo "make pythons every test on the other Pythons that are installed"
 	@echo "make parity  httpx's own tests, with our clients in the place of its own"
-	@echo "make verify  the long tests: more examples, more cuts for pools, parity, and the demo"
+	@echo "make sdks    an SDK of openai that cannot be installed beside the one in make test"
+	@echo "make verify  the long tests: more examples, more cuts for pools, parity, SDKs, and the demo"
 	@echo "make lint    ruff, format and rules"
 	@echo "make types   mypy over everything, pyright over the public API"
 	@echo "make wheel   build the wheel and try it outside the checkout"
@@ -38,9 +39,13 @@ pythons: $(READY)
 parity: $(READY)
 	bash .ci/parity
 
+sdks: $(READY)
+	bash .ci/sdks
+
 verify: $(READY)
 	$(BIN)/python -m pytest --hypothesis-profile=thorough -m property tests
 	bash .ci/parity
+	bash .ci/sdks
 	ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
 	FAMILY=httpx2 ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
 	$(BIN)/python -m demo
@@ -74,6 +79,7 @@ PIN := uv pip compile pyproject.toml --universal --python-version 3.11 --generat
 lock:
 	$(PIN) --extra server --group dev -o requirements-dev.txt
 	$(PIN) --group parity -o .ci/parity-requirements.txt
+	$(PIN) --group sdks -o .ci/sdks-requirements.txt
 	$(PIN) --extra aiohttp --extra httpx2 --group bench -o benchmarks/requirements.txt
 
 clean:
