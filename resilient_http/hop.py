@@ -46,6 +46,8 @@ _SENDS: Final = (Send, Hedge)  # a union would be made anew each time
 _HOLDING: Final = (429, 503)
 _SHOULD_RETRY: Final = "x-should-retry"
 """What the SDKs made by Stainless (openai, anthropic, groq) ask before they retry."""
+_RETRY_COUNT: Final = "x-stainless-retry-count"
+"""Where they say how often they have."""
 
 
 class Hop:
@@ -231,6 +233,7 @@ class Hop:
             has_key=not idempotent and "idempotency-key" in request.headers,
             replayable=upload is None or upload.is_replayable,
             hedgeable=upload is None and request.method.upper() in SAFE,
+            repeated=request.headers.get(_RETRY_COUNT, "0") != "0",
         )
 
     def _wake(self) -> None:

@@ -114,6 +114,8 @@ class Request:
     hedgeable: bool = False
     """Its method is safe (RFC 9110, section 9.2.1), and two copies of its body can be
     out at once."""
+    repeated: bool = False
+    """Who asks has sent it before, and repeats it again if it fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,8 @@ def may_repeat(request: Request, ending: Answer | Fault, retry: RetryConfig) -> 
     barred = _not_worth_it(ending, retry)
     if barred is not None:
         return Repeat(allowed=False, reason=barred)
+    if request.repeated:
+        return Repeat(allowed=False, reason=Reason.NESTED)
     safe = _why_safe(request, ending)
     if safe is None:
         return Repeat(allowed=False, reason=Reason.NOT_IDEMPOTENT)

@@ -174,3 +174,16 @@ async def test_a_retry_that_helped_is_not_mentioned(colour: Colour) -> None:
     async with world.caller(colour) as caller:
         response = await caller.get()
     assert SHOULD_RETRY not in response.headers
+
+
+@pytest.mark.case("C37", "R26")
+@pytest.mark.parametrize(("count", "sends"), [("0", 3), ("1", 1), ("2", 1)])
+async def test_what_an_sdk_sends_again_is_not_sent_again_by_us(
+    colour: Colour, count: str, sends: int
+) -> None:
+    world = World(httpx.ConnectError)
+    headers = {"x-stainless-retry-count": count}
+    async with world.caller(colour) as caller:
+        with pytest.raises(httpx.ConnectError):
+            await caller.get(headers=headers)
+    assert world.sends == sends
