@@ -85,14 +85,16 @@ async def test_what_fails_is_called_again_until_it_does_not() -> None:
 
 
 @pytest.mark.case("C35", "C36")
-async def test_after_the_last_attempt_its_error_is_raised_at_once_and_as_it_is() -> (
-    None
-):
+@pytest.mark.parametrize("way", WAYS)
+async def test_after_the_last_attempt_its_error_is_raised_at_once_and_as_it_is(
+    way: str,
+) -> None:
     waits = Waits()
     errors = [OSError(str(number)) for number in range(9)]
     flaky = Flaky(*errors)
+    sleep = waits if way == "sync" else waits.later
     with pytest.raises(OSError, match="3") as raised:
-        await with_retry(max_attempts=4, sleep=waits.later)(flaky.later)()
+        await flaky.call(way, with_retry(max_attempts=4, sleep=sleep))
     assert raised.value is errors[3]
     assert flaky.calls == 4
     assert len(waits.seconds) == 3

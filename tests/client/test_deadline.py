@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from resilient_http import Policy, RetryConfig, State, deadline
-from resilient_http.problems import DeadlineExceededException
+from resilient_http.problems import MEDIA_TYPE, DeadlineExceededException
 from tests.client.wire import drip, wire_server
 from tests.client.world import Caller, Colour, Recorded, World
 from tests.family import AsyncClient, Client, httpx
@@ -57,6 +57,21 @@ async def test_a_drip_ends_at_the_deadline(colour: Colour, part: str, how: str) 
         assert took == pytest.approx(0.5, abs=0.1)
         assert isinstance(caught.value, httpx.TimeoutException)
         assert caught.value.received
+        assert server.closed_by_peer.wait(5)
+        assert connections(client) == []
+        await close(client)
+
+
+@pytest.mark.case("C51", "C45")
+async def test_a_problem_read_ahead_of_the_caller_is_read_under_the_deadline(
+    colour: Colour,
+) -> None:
+    head = HEAD.replace(b"200 OK\r\n", b"404 Not Found\r\nContent-Type: %b\r\n")
+    head = head.replace(b"%b", MEDIA_TYPE.encode())
+    with wire_server(partial(drip, head=head, rest=BODY, pause=0.1)) as server:
+        client = client_of(colour)
+        with pytest.raises(DeadlineExceededException):
+            await Caller(client).open(server.url, extensions={"deadline": 0.5})
         assert server.closed_by_peer.wait(5)
         assert connections(client) == []
         await close(client)
@@ -124,6 +139,10 @@ class Paced(httpx.AsyncByteStream):
 
     def __init__(self, chunk: bytes, pause: float, count: int) -> None:
         self._pace = chunk, pause, count
+        self.closed = False
+
+    async def aclose(self) -> None:
+        self.closed = True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         chunk, pause, count = self._pace
@@ -190,6 +209,7 @@ def test_the_default_deadline_cuts_a_body_that_hardly_moves(read: Read) -> None:
         read(Policy(), KIB[:100], 1, 300, False)
 
 
+@pytest.mark.case("C45")
 def test_a_chosen_deadline_cuts_a_body_that_moves(read: Read) -> None:
     with pytest.raises(DeadlineExceededException, match="not done within 30"):
         read(CHOSEN, KIB, 1, 300, False)
@@ -199,9 +219,43 @@ def test_the_defaults_do_not_hold_for_a_streamed_body(read: Read) -> None:
     assert read(Policy(), b"x", 60, 10, True) == pytest.approx(600)
 
 
+@pytest.mark.case("C45")
 def test_a_chosen_deadline_holds_for_a_streamed_body(read: Read) -> None:
     with pytest.raises(DeadlineExceededException):
         read(CHOSEN, b"x", 20, 10, True)
+
+
+@pytest.mark.case("C45")
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_body_that_is_cut_is_closed(streamed: bool) -> None:
+    body = Paced(b"x", 20, 10)
+    world = World(httpx.Response(200, stream=body))
+    world.state = State(clock=TrioTime())
+
+    async def main() -> None:
+        async with world.caller("async", policy=CHOSEN) as caller:
+            with pytest.raises(DeadlineExceededException):
+                await (caller.read_all() if streamed else caller.get())
+            assert body.closed
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@pytest.mark.case("C45")
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_body_that_is_cut_in_a_sync_client_is_closed(streamed: bool) -> None:
+    world = World(200)
+
+    def late() -> bytes:
+        world.clock.time += 20
+        return b"x"
+
+    body = Recorded(*[late] * 10)
+    world.script = [httpx.Response(200, stream=body)]
+    async with world.caller("sync", policy=CHOSEN) as caller:
+        with pytest.raises(DeadlineExceededException):
+            await (caller.read_all() if streamed else caller.get())
+        assert body.closed
 
 
 async def test_a_deadline_around_calls_bounds_all_of_them_together(

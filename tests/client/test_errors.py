@@ -4,6 +4,7 @@ import copy
 import gc
 import json
 import pickle
+import tracemalloc
 import weakref
 import zlib
 from datetime import timedelta
@@ -17,6 +18,7 @@ from resilient_http.problems import (
     MEDIA_TYPE,
     AppException,
     CircuitBreakerOpenException,
+    ConflictException,
     Contract,
     NotFoundException,
     ServiceUnavailableException,
@@ -154,6 +156,40 @@ async def test_of_a_streamed_problem_no_more_is_read_than_a_problem_may_be(
     assert stream.closed
 
 
+@pytest.mark.case("C51")
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_streamed_problem_that_cannot_be_decoded_is_its_status(
+    colour: Colour, encoding: str
+) -> None:
+    world = World(answer(encoding=encoding))
+    async with world.caller(colour, contract=SHOP) as caller:
+        response = await caller.open()
+        with pytest.raises(ConflictException) as caught:
+            response.raise_for_status()
+        await caller.close(response)
+    assert (caught.value.status, caught.value.detail) == (409, None)
+
+
+@pytest.mark.case("C51")
+async def test_of_a_compressed_problem_no_more_is_unpacked_than_a_problem_may_be(
+    colour: Colour,
+) -> None:
+    bomb = zlib.compress(b" " * 20_000_000 + BODY, wbits=31)
+    world = World(answer(bomb, encoding="gzip"))
+    async with world.caller(colour, contract=SHOP) as caller:
+        response = await caller.open()
+        tracemalloc.start()
+        try:
+            with pytest.raises(ConflictException):
+                response.raise_for_status()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        await caller.close(response)
+    assert peak < 2_000_000
+
+
+@pytest.mark.case("C51")
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "nonsense"])
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_compressed_problem_is_read_as_httpx_reads_it(
@@ -192,6 +228,19 @@ async def test_what_was_caught_can_be_pickled_and_copied(colour: Colour) -> None
     twin = copy.copy(error)
     assert type(twin) is type(error)
     assert twin.response is error.response
+
+
+@pytest.mark.case("C52", "S56")
+async def test_a_problem_of_no_known_type_is_pickled_with_all_it_says(
+    colour: Colour,
+) -> None:
+    theirs = {"type": "https://else.example/tea", "title": "Tea", "pot": 4}
+    error = await raised(World(answer(json.dumps(theirs).encode(), 418)), colour)
+    back = pickle.loads(pickle.dumps(error))
+    said = (back.type, back.title, back.status, back.extra)
+    assert said == ("https://else.example/tea", "Tea", 418, {"pot": 4})
+    kept = {k: v for k, v in vars(error).items() if k not in ("response", "request")}
+    assert vars(back) == kept
 
 
 async def test_what_is_raised_here_can_be_pickled_too(colour: Colour) -> None:

@@ -221,6 +221,28 @@ async def test_a_body_that_can_be_read_once_is_sent_once(
     assert world.bodies == [b"oneshot"]
 
 
+class Pipe:
+    """A file that cannot go back."""
+
+    def __init__(self, content: bytes) -> None:
+        self._rest = io.BytesIO(content)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._rest.read(size)
+
+
+@pytest.mark.case("C28", "R17")
+async def test_a_form_with_a_file_that_can_be_read_once_is_sent_once(
+    colour: Colour,
+) -> None:
+    files: Any = {"first": io.BytesIO(b"again"), "second": Pipe(b"oneshot")}
+    world = World(503, 200)
+    async with world.caller(colour) as caller:
+        response = await caller.request("PUT", "http://a/", files=files)
+    assert (response.status_code, world.sends) == (503, 1)
+    assert b"oneshot" in world.bodies[0]
+
+
 @pytest.mark.case("C28")
 async def test_a_one_shot_body_that_never_left_may_be_sent(colour: Colour) -> None:
     """Nothing was taken from it, so nothing is missing."""
@@ -319,6 +341,43 @@ async def test_a_wait_asked_for_is_kept_or_ends_the_call(
         with pytest.raises(ServiceUnavailableException) as caught:
             response.raise_for_status()
         assert caught.value.retry_after == float(asked)
+
+
+@pytest.mark.case("C30", "R14")
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ([b"2"], 2),
+        ([b"3", b"1"], 3),
+        ([b"Sun, 01 Jun 2025 12:00:05 GMT"], 5),
+        ([b"Sun Jun  1 12:00:05 2025"], 5),  # names no zone
+        ([b"Sun, 01 Jun 2025 11:00:00 GMT"], 0),
+        ([b"Sun, 31 Feb 2025 12:00:00 GMT"], None),
+        ([b"-1"], None),
+        ([b"1e3"], None),
+        ([b""], None),
+        ([b"\xb2"], None),  # a superscript two, in Latin-1
+    ],
+)
+@pytest.mark.parametrize("media_type", [MEDIA_TYPE, "text/plain"])
+async def test_whatever_asks_for_a_wait_is_understood_or_ignored(
+    colour: Colour, said: list[bytes], meant: float | None, media_type: str
+) -> None:
+    def refusal() -> httpx.Response:
+        waits = [(b"Retry-After", value) for value in said]
+        known = [(b"Date", b"Sun, 01 Jun 2025 12:00:00 GMT")]
+        headers = [(b"Content-Type", media_type.encode()), *known, *waits]
+        return httpx.Response(503, headers=headers, stream=Recorded(b"{}"))
+
+    world = World(refusal(), 200, refusal())
+    async with world.caller(colour) as caller:
+        assert (await caller.get()).status_code == 200
+        last = await caller.get(extensions={"policy": Policy(retry=None)})
+    wait = 0.05 if meant is None else max(1.0, meant * 1.1)
+    assert world.clock.waits == pytest.approx([wait])
+    with pytest.raises(ServiceUnavailableException) as caught:
+        last.raise_for_status()
+    assert caught.value.retry_after == meant
 
 
 @pytest.mark.case("C31")

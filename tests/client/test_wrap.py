@@ -1,5 +1,6 @@
 """Clients that exist already, and transports under clients that are not ours."""
 
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,28 @@ async def test_pools_proxies_and_protocols_stay_as_they_were(colour: Colour) -> 
     assert vars(pools[0])["_max_connections"] == 3
 
 
+@pytest.mark.case("C46")
+def test_a_client_of_ours_drops_none_of_the_familys_options(colour: Colour) -> None:
+    options: dict[str, Any] = {
+        "http1": False,
+        "http2": True,
+        "verify": False,
+        "trust_env": False,
+        "proxy": "http://127.0.0.1:9",
+        "limits": httpx.Limits(max_connections=3, keepalive_expiry=7),
+    }
+    ours, theirs = OURS[colour](**options), plain(colour, **options)
+    made = [vars(transport)["_pool"] for transport in routes(ours)]
+    asked = [vars(transport)["_pool"] for transport in routes(theirs)]
+    for name in ("_http1", "_http2", "_max_connections", "_keepalive_expiry"):
+        assert [vars(p)[name] for p in made] == [vars(p)[name] for p in asked]
+    assert [type(pool) for pool in made] == [type(pool) for pool in asked]
+    assert vars(made[0])["_ssl_context"].verify_mode is ssl.CERT_NONE
+    assert ours.trust_env is False
+    with pytest.raises(TypeError, match="no_such_option"):
+        OURS[colour](no_such_option=1)
+
+
 def routes(client: Any) -> list[Any]:
     return [client._transport, *client._mounts.values()]  # noqa: SLF001 - not shown
 
@@ -88,6 +111,7 @@ def test_wrapping_twice_changes_nothing(colour: Colour) -> None:
     assert wrap(ours) is ours
 
 
+@pytest.mark.case("C46")
 def test_a_subclass_stays_one(colour: Colour) -> None:
     mine = type("Mine", (PLAIN[colour],), {"greet": lambda self: "hello"})
     client = wrap(mine())
@@ -97,6 +121,7 @@ def test_a_subclass_stays_one(colour: Colour) -> None:
     assert type(wrap(mine())) is type(client)
 
 
+@pytest.mark.case("C46")
 @pytest.mark.parametrize("wrong", [None, "client", httpx.AsyncClient, object()])
 def test_what_is_no_client_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"wrap\(\) takes an httpx2? client, got"):
@@ -140,6 +165,7 @@ async def test_under_a_transport_a_body_is_the_callers(colour: Colour) -> None:
     assert (world.sends, body.closed > 0) == (1, True)
 
 
+@pytest.mark.case("C45")
 async def test_under_a_transport_a_chosen_deadline_holds_for_the_body() -> None:
     world = World(200)
 

@@ -47,6 +47,7 @@ def test_a_contract_refuses_a_class_without_a_type() -> None:
         Contract(define(title="Broken", status=409))
 
 
+@pytest.mark.case("9457-17")
 @pytest.mark.parametrize(
     ("name", "value"),
     [

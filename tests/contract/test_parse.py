@@ -166,6 +166,14 @@ def test_the_registered_types_of_the_ratelimit_draft_are_understood() -> None:
     assert type(error) is OverloadedException
 
 
+@pytest.mark.case("C51")
+@pytest.mark.parametrize("reference", ["//[", "http://[::1/x", "http://a]/"])
+def test_a_type_that_resolves_to_nothing_is_unknown(reference: str) -> None:
+    error = read({"type": reference, "detail": "gone"}, status=404)
+    assert (type(error), error.type) == (NotFoundException, reference)
+    assert error.detail == "gone"
+
+
 @pytest.mark.case("9457-34", "C51")
 @pytest.mark.parametrize(
     "body",
@@ -217,6 +225,7 @@ def test_headers_may_be_any_mapping() -> None:
     assert (type(error), error.retry_after) == (OutOfStock, 7.0)
 
 
+@pytest.mark.case("C51")
 @pytest.mark.parametrize(
     ("members", "headers", "retry_after"),
     [

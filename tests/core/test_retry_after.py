@@ -77,6 +77,7 @@ def test_every_form_of_date_is_understood_as_utc(date: str) -> None:
     assert read(date) == 30
 
 
+@pytest.mark.case("C30", "R14")
 @pytest.mark.parametrize(
     "text",
     [
