@@ -25,7 +25,12 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 import server_kit
-from resilient_http.problems import MEDIA_TYPE
+from resilient_http.problems import (
+    MEDIA_TYPE,
+    Contract,
+    ValidationError,
+    ValidationException,
+)
 from tests.server.apps import SHOP, OutOfStock, ask, fastapi_app, serve
 
 
@@ -120,6 +125,44 @@ async def test_an_invalid_request_is_answered_in_the_shape_of_the_brief() -> Non
             }
         ],
     }
+
+
+EXAMPLE = {
+    "type": "validation-error",
+    "title": "Validation Error",
+    "status": 422,
+    "detail": "Request validation failed for 2 fields",
+    "instance": "/api/v1/users",
+    "request_id": "abc123",
+    "errors": [
+        {
+            "field": "email",
+            "message": "Email address format is invalid",
+            "type": "format",
+            "value": "invalid@",
+        }
+    ],
+}
+
+
+async def test_the_example_of_the_brief_is_written_and_read_as_it_stands() -> None:
+    """It shows one of its two faults."""
+    inner = FastAPI()
+
+    @inner.post("/api/v1/users")
+    async def create() -> None:
+        fault: Any = EXAMPLE["errors"][0]  # type: ignore[index]  # a list, in there
+        raise ValidationException(
+            "Request validation failed for 2 fields", errors=[ValidationError(**fault)]
+        )
+
+    headers = {"X-Request-ID": "abc123"}
+    answer = await ask(server_kit.wrap(inner), "/api/v1/users", "POST", headers=headers)
+    assert answer.json() == EXAMPLE
+    caught = Contract().parse(422, answer.headers, answer.content, str(answer.url))
+    assert isinstance(caught, ValidationException)
+    assert caught.errors[0].value == "invalid@"
+    assert (caught.instance, caught.request_id) == ("/api/v1/users", "abc123")
 
 
 @pytest.mark.case("9457-20")

@@ -64,6 +64,18 @@ async def test_nothing_is_added_twice(name: str, path: str) -> None:
 
 
 @pytest.mark.case("S54")
+async def test_an_instance_is_the_path_that_was_requested() -> None:
+    inner = server_kit.wrap(raw_app)
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].removeprefix("/shop")
+        await inner({**scope, "path": path}, receive, send)
+
+    answer = await ask(server_kit.wrap(outer), "/shop/problem")
+    assert answer.json()["instance"] == "/shop/problem"
+
+
+@pytest.mark.case("S54")
 @every_inner
 async def test_a_problem_is_written_by_the_contract_nearest_to_it(name: str) -> None:
     app = nested(INNER[name](), contract=SHOP)
@@ -159,6 +171,7 @@ async def test_the_tightest_of_all_limits_is_told(first: int, then: int) -> None
     assert answer.headers.get_list("x-ratelimit-limit") == ["5"]
 
 
+@pytest.mark.case("S54")
 async def test_the_dependencies_of_the_inner_app_ask_the_nearest_limiter() -> None:
     ours, theirs = RateLimiter(), RateLimiter()
     asked: list[Any] = []

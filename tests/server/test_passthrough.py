@@ -12,7 +12,7 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, StreamingResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
@@ -32,6 +32,14 @@ def sending(*messages: Message, then: BaseException | None = None) -> ASGIApp:
             raise then
 
     return server_kit.wrap(app, security=None)
+
+
+def mounted(app: ASGIApp) -> ASGIApp:
+    """Return `app` in a framework's, which puts boundaries around it."""
+    return Starlette(routes=[Mount("/", app)])
+
+
+bare_or_mounted = pytest.mark.parametrize("around", [lambda app: app, mounted])
 
 
 def start(status: int = 200, **more: Any) -> Message:
@@ -66,7 +74,10 @@ async def test_what_is_not_http_is_handed_over_untouched(kind: str) -> None:
 
 @pytest.mark.case("S34", "R32")
 @pytest.mark.parametrize("status", [200, 404])
-async def test_every_kind_of_message_is_forwarded_in_order(status: int) -> None:
+@bare_or_mounted
+async def test_every_kind_of_message_is_forwarded_in_order(
+    around: Any, status: int
+) -> None:
     messages: list[Message] = [
         {"type": "http.response.debug", "info": {"template": "t"}},
         {"type": "http.response.early_hint", "links": [b"</a.css>"]},
@@ -78,14 +89,16 @@ async def test_every_kind_of_message_is_forwarded_in_order(status: int) -> None:
         {"type": "http.response.trailers", "headers": [], "more_trailers": False},
         {"type": "http.response.sung", "key": "c"},
     ]
-    served = await serve(sending(*messages))
+    served = await serve(server_kit.wrap(around(sending(*messages)), security=None))
     assert served.error is None
     assert served.sent == messages
 
 
 @pytest.mark.case("R32")
-async def test_a_start_without_headers_gets_ours() -> None:
-    served = await serve(sending({"type": "http.response.start", "status": 200}))
+@pytest.mark.parametrize("more", [{}, {"headers": None}])
+async def test_a_start_without_headers_gets_ours(more: Message) -> None:
+    start = {"type": "http.response.start", "status": 200, **more}
+    served = await serve(sending(start))
     assert [name for name, _ in served.sent[0]["headers"]] == [b"x-request-id"]
 
 
@@ -104,7 +117,8 @@ async def test_a_streamed_response_starts_once_and_keeps_its_chunks(name: str) -
     assert served.kinds.count("http.response.start") == 1
     chunks = [message["body"] for message in served.sent[1:] if message["body"]]
     assert chunks == [b"a", b"b", b"c"]
-    assert served.sent[-1].get("more_body", False) is False
+    more = [message.get("more_body", False) for message in served.sent[1:]]
+    assert more == [True] * (len(more) - 1) + [False]
 
 
 def alone(error: BaseException | None) -> BaseException | None:
@@ -136,21 +150,21 @@ async def test_the_cause_is_not_masked_by_an_error_about_the_error(name: str) ->
 
 
 @pytest.mark.case("R31")
-async def test_what_is_no_exception_of_the_app_is_left_alone() -> None:
+@bare_or_mounted
+async def test_what_is_no_exception_of_the_app_is_left_alone(around: Any) -> None:
     class Stop(BaseException):
         pass
 
     for stop in (Stop(), BaseExceptionGroup("", [Stop()])):
         with pytest.raises(type(stop)):
-            await serve(sending(then=stop))
+            await serve(server_kit.wrap(around(sending(then=stop))))
 
 
 @pytest.mark.case("R31")
-async def test_cancelling_a_request_answers_nothing() -> None:
-    begun = anyio.Event()
-
+@bare_or_mounted
+async def test_cancelling_a_request_answers_nothing(around: Any) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        begun.set()
+        cancelled.cancel()
         await anyio.sleep_forever()
 
     sent: list[Message] = []
@@ -162,10 +176,9 @@ async def test_cancelling_a_request_answers_nothing() -> None:
         raise NotImplementedError
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server_kit.wrap(app), scope, receive, send)
-        await begun.wait()
-        tasks.cancel_scope.cancel()
+    with anyio.CancelScope() as cancelled:
+        await server_kit.wrap(around(app))(scope, receive, send)
+    assert cancelled.cancelled_caught
     assert sent == []
     assert context.request_id.get() is None
 
@@ -248,6 +261,7 @@ async def test_both_the_old_and_the_new_phrase_repeat_the_status(
     assert b'"status": %d' % status in served.sent[1]["body"]
 
 
+@pytest.mark.case("S35")
 @pytest.mark.parametrize(
     "messages",
     [

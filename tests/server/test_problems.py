@@ -32,6 +32,7 @@ from tests.server.apps import (
     APPS,
     SECRET,
     SHOP,
+    OutOfStock,
     ask,
     ask_wrapped,
     fastapi_app,
@@ -125,6 +126,8 @@ async def test_what_is_no_error_has_no_body(name: str, status: int) -> None:
 @every_app
 async def test_a_crash_tells_nothing_about_itself(name: str, path: str) -> None:
     answer = await ask_wrapped(APPS[name](), path)
+    assert answer.status_code == (503 if path == "/received" else 500)
+    assert answer.headers["content-type"] == MEDIA_TYPE
     seen = answer.content + b"".join(b"".join(pair) for pair in answer.headers.raw)
     for leak in ("s3cr3t", "/srv/app", "SELECT", "Error(", "Traceback"):
         assert leak.encode() not in seen
@@ -146,6 +149,14 @@ async def test_in_debug_a_crash_tells_what_it_was(name: str) -> None:
     assert answer.status_code == body["status"] == 500
     assert body["detail"] == f"RuntimeError: {SECRET}"
     assert "".join(body["traceback"]).startswith("Traceback")
+
+
+@pytest.mark.case("R31")
+@every_app
+async def test_a_group_reaches_the_server_as_it_was_raised(name: str) -> None:
+    served = await serve(server_kit.wrap(APPS[name](), contract=SHOP), "/groups")
+    assert isinstance(served.error, ExceptionGroup)
+    assert [type(e) for e in served.error.exceptions] == [OutOfStock, ValueError]
 
 
 @pytest.mark.case("S38")
@@ -328,6 +339,7 @@ async def test_a_header_that_http_does_not_allow_is_left_out(
     assert repr(name.lower()) in caplog.text.lower()
 
 
+@pytest.mark.case("9457-2")
 async def test_the_length_and_type_of_the_body_are_ours_to_say() -> None:
     theirs: Any = {"Content-Length": "3", "content-type": "text/html", "X-Number": 5}
     error = BadRequestException(headers=theirs)
@@ -342,6 +354,7 @@ class Broken(Contract):
         raise RuntimeError(SECRET)
 
 
+@pytest.mark.case("9457-1", "9457-2")
 async def test_a_problem_that_cannot_be_written_is_still_a_problem() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise NotFoundException("here")

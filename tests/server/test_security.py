@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from server_kit import wrap
 from server_kit.asgi import Message, RawHeaders, Receive, Scope, Send, local_path
 from server_kit.security import SecurityHeaders, SecurityHeadersMiddleware
 
@@ -75,6 +76,19 @@ def test_the_briefs_headers_are_the_default() -> None:
     assert content.startswith("default-src 'self'; script-src 'self' 'unsafe-inline'; ")
     permissions = as_text(headers)["permissions-policy"]
     assert permissions == "geolocation=(), microphone=(), camera=()"
+
+
+async def test_the_briefs_request_for_headers_alone_is_given_them() -> None:
+    app = wrap(FastAPI())
+
+    @app.get("/api/v1/health")
+    async def health() -> None: ...
+
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://t") as client:
+        answer = await client.head("/api/v1/health")
+    assert dict(answer.headers).items() >= BRIEF.items()
+    assert "default-src 'self'; " in answer.headers["content-security-policy"]
+    assert "camera=()" in answer.headers["permissions-policy"]
 
 
 def test_hsts_alone_is_left_out_in_debug() -> None:
@@ -212,6 +226,28 @@ def test_a_local_path_is_what_follows_the_root(
 async def test_a_start_without_headers_is_given_ours() -> None:
     start = await start_of(SecurityHeadersMiddleware(sender({})))
     assert start["headers"] == applied([])
+
+
+@pytest.mark.case("R32")
+async def test_messages_of_every_other_kind_are_forwarded() -> None:
+    start = {"type": "http.response.start", "status": 200}
+    path = {"type": "http.response.pathsend", "path": "/srv/a"}
+    trailers: Message = {"type": "http.response.trailers", "headers": []}
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in (start, path, trailers):
+            await send(message)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    scope = {"type": "http", "path": "/"}
+    await SecurityHeadersMiddleware(app)(scope, receive, send)
+    assert sent == [{**start, "headers": applied([])}, path, trailers]
 
 
 async def test_headers_may_be_any_iterable_of_pairs() -> None:
