@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
 MAX_DEPTH: Final = 32
 MAX_INT_BITS: Final = 14_000  # Python writes out no integer of over 4,300 digits
@@ -65,7 +65,7 @@ def _sequence(value: object, depth: int) -> Any:
 def _foreign(value: object, depth: int) -> Any:
     try:
         known = to_jsonable_python(value, fallback=_name_of)
-    except (PydanticSerializationError, ValueError, RecursionError):
+    except Exception:  # noqa: BLE001 - users' objects may raise anything when read
         return _name_of(value)
     # One level less, or a type that turns into itself would never end.
     return jsonable(known, depth - 1)

@@ -174,7 +174,8 @@ def test_a_value_that_contains_itself_ends() -> None:
 
 @pytest.mark.case("S44", "9457-33")
 def test_what_fails_when_it_is_read_is_named() -> None:
-    assert json.loads(encode({"value": without_end()})) == {"value": "<generator>"}
+    for failing in (without_end(), (1 / 0 for _ in "x")):
+        assert json.loads(encode({"value": failing})) == {"value": "<generator>"}
 
 
 @pytest.mark.case("S44", "9457-33")
