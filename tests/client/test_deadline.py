@@ -17,7 +17,7 @@ from resilient_http import Policy, RetryConfig, State, deadline
 from resilient_http.problems import MEDIA_TYPE, DeadlineExceededException
 from tests.client.wire import drip, wire_server
 from tests.client.world import Caller, Colour, Recorded, World
-from tests.family import AsyncClient, Client, httpx
+from tests.family import AsyncClient, Client, ResilientTransport, httpx, wrap
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
 BODY = b"x" * 100
@@ -256,6 +256,36 @@ async def test_a_body_that_is_cut_in_a_sync_client_is_closed(streamed: bool) -> 
         with pytest.raises(DeadlineExceededException):
             await (caller.read_all() if streamed else caller.get())
         assert body.closed
+
+
+class Refusing:
+    """A network that notes how long it may take."""
+
+    def __init__(self) -> None:
+        self.timeouts: list[float] = []
+
+    def connect_tcp(self, host: str, port: int, timeout: float, *more: Any) -> Any:
+        self.timeouts.append(timeout)
+        raise OSError(f"no way to {host}:{port}")
+
+
+HASTE = Policy(deadline=2.0, retry=None)
+WAYS: dict[str, Callable[[httpx.HTTPTransport], httpx.Client]] = {
+    "given": lambda inner: Client(transport=inner, policy=HASTE),
+    "mounted": lambda inner: Client(mounts={"http://": inner}, policy=HASTE),
+    "wrapped": lambda inner: wrap(httpx.Client(mounts={"http://": inner}), HASTE),
+    "below": lambda inner: httpx.Client(transport=ResilientTransport(inner, HASTE)),
+}
+
+
+@pytest.mark.case("C45")
+@pytest.mark.parametrize("way", WAYS)
+def test_every_transport_of_a_sync_client_is_told_what_is_left(way: str) -> None:
+    network, inner = Refusing(), httpx.HTTPTransport()
+    vars(vars(inner)["_pool"])["_network_backend"] = network
+    with WAYS[way](inner) as client, pytest.raises(OSError, match="no way to a:80"):
+        client.get("http://a/")
+    assert 1 < network.timeouts[0] <= 2
 
 
 async def test_a_deadline_around_calls_bounds_all_of_them_together(

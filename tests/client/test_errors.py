@@ -105,17 +105,18 @@ async def test_any_error_status_is_an_app_exception(
     assert "pass" not in str(caught.value)
 
 
-@pytest.mark.case("C51")
+@pytest.mark.case("C51", "9457-34")
 @pytest.mark.parametrize(
     "body",
     [
         b"",
+        b"<html>Not here</html>",
         b"\xff\xfe{",
         b"[" * 60_000,
         b'{"type": "out-of-stock", "detail": 5, "sku": [1]',
         json.dumps({**DOCUMENT, "detail": "x" * 100_000}).encode(),
     ],
-    ids=["empty", "no text", "deep", "cut", "huge"],
+    ids=["empty", "page", "no text", "deep", "cut", "huge"],
 )
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -349,6 +349,7 @@ async def test_a_wait_asked_for_is_kept_or_ends_the_call(
     [
         ([b"2"], 2),
         ([b"3", b"1"], 3),
+        ([b"1", b"3"], 3),
         ([b"Sun, 01 Jun 2025 12:00:05 GMT"], 5),
         ([b"Sun Jun  1 12:00:05 2025"], 5),  # names no zone
         ([b"Sun, 01 Jun 2025 11:00:00 GMT"], 0),

@@ -354,7 +354,7 @@ class Broken(Contract):
         raise RuntimeError(SECRET)
 
 
-@pytest.mark.case("9457-1", "9457-2")
+@pytest.mark.case("9457-1", "9457-2", "9457-26")
 async def test_a_problem_that_cannot_be_written_is_still_a_problem() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise NotFoundException("here")
