@@ -73,12 +73,15 @@ def _pools(user: User) -> Iterator[Any]:
 
 def _start_over() -> None:
     _watching.release()
-    with suppress(AttributeError):
-        for pool in [pool for user in _users for pool in _pools(user)]:
-            lock = pool._optional_thread_lock
-            pool._optional_thread_lock = type(lock)()  # its holder may not be here
-            pool._connections.clear()
-            pool._requests[:] = [r for r in pool._requests if not r.is_queued()]
+    for user in tuple(_users):
+        with suppress(
+            AttributeError
+        ):  # likewise, and the others start over all the same
+            for pool in _pools(user):
+                lock = pool._optional_thread_lock
+                pool._optional_thread_lock = type(lock)()  # its holder may not be here
+                pool._connections.clear()
+                pool._requests[:] = [r for r in pool._requests if not r.is_queued()]
 
 
 if hasattr(os, "register_at_fork"):

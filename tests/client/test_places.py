@@ -155,6 +155,19 @@ def fork_waits_for(forks: None) -> Iterator[Callable[[Any], None]]:
 
 
 @pytest.mark.usefixtures("forks")
+def test_a_pool_that_is_not_known_keeps_no_other_from_starting_over() -> None:
+    strange = [
+        Client() for _ in range(10)
+    ]  # the order in which they are looked at varies
+    for client in strange:
+        pool = vars(vars(client)["_transport"])["_pool"]
+        del vars(pool)["_optional_thread_lock"]
+    with wire_server(keep_answering) as server, Client() as client:
+        assert client.get(server.url).text == "0"
+        assert ends_well(lambda: client.get(server.url).text == "0")
+
+
+@pytest.mark.usefixtures("forks")
 def test_parent_and_child_have_conversations_of_their_own() -> None:
     with wire_server(keep_answering) as server, Client() as client:
 
