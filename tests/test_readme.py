@@ -11,10 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-TESTING = (ROOT / "docs/testing.md").read_text()
+PAGES = {page.name: page.read_text() for page in (ROOT / "docs").glob("*.md")}
 CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 BLOCKS = CODE.findall(README)
-TESTING_BLOCKS = CODE.findall(TESTING)
+PAGE_BLOCKS = [(page, block) for page in PAGES for block in CODE.findall(PAGES[page])]
+SHOWS_OUTPUT = {"outage.py", "outage_sync.py", "seen.py"}
 COMMANDS = re.findall(r"^make (\w+)", README, re.MULTILINE)
 PORT = "8000"
 
@@ -74,15 +75,18 @@ def test_every_block_runs(folder: Path, name: str) -> None:
         assert re.fullmatch(r"2 left, says request \S+\n", done.stdout)
 
 
-@pytest.mark.parametrize("name", [name_of(block) for block in TESTING_BLOCKS])
-def test_every_block_on_testing_runs(tmp_path: Path, name: str) -> None:
-    for block in TESTING_BLOCKS:
-        (tmp_path / name_of(block)).write_text(block)
+@pytest.mark.parametrize(
+    ("page", "name"), [(page, name_of(block)) for page, block in PAGE_BLOCKS]
+)
+def test_every_block_of_the_docs_runs(tmp_path: Path, page: str, name: str) -> None:
+    for where, block in PAGE_BLOCKS:
+        if where == page:
+            (tmp_path / name_of(block)).write_text(block)
     how = ["-m", "pytest"] if name.startswith("test_") else []
     done = run(tmp_path, *how, name)
     assert (done.returncode, done.stderr) == (0, "")
-    if name.startswith("outage"):
-        assert f"```\n{done.stdout}```" in TESTING
+    if name in SHOWS_OUTPUT:
+        assert f"```\n{done.stdout}```" in PAGES[page]
 
 
 def test_there_are_blocks_for_both_ends() -> None:
@@ -96,5 +100,7 @@ def test_the_commands_exist() -> None:
 
 
 def test_the_links_lead_somewhere() -> None:
-    for link in re.findall(r"\]\(([^)]+)\)", README):
-        assert link.startswith("https://") or (ROOT / link).exists(), link
+    pages = [(ROOT, README), *((ROOT / "docs", text) for text in PAGES.values())]
+    for folder, text in pages:
+        for link in re.findall(r"\]\(([^)]+)\)", text):
+            assert link.startswith("https://") or (folder / link).exists(), link
