@@ -87,9 +87,10 @@ def verdicts(run: Run) -> list[Verdict]:
     """Hold the run against every bar that it can be held against."""
     found: list[Verdict] = []
     for setting, samples in run.samples.items():
-        if setting.colour == "async":
-            of = _of_stub if setting.over == "stub" else _of_loopback
-            found += of(setting, figures(samples))
+        if setting.colour == "async" and setting.over == "stub":
+            found += _of_stub(setting, figures(samples))
+        if setting.colour == "async" and setting.over == "loopback":
+            found += _of_loopback(setting, figures(samples))
     found += [
         Verdict(family, OURS, "KiB", kept[OURS] / 1024, KIB_PER_ORIGIN)
         for family, kept in run.memory.items()

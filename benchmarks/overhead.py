@@ -20,7 +20,7 @@ from benchmarks.report import console, save, table
 from benchmarks.rounds import Plan, Samples, measure
 from benchmarks.setting import Colour, Family, Over, Setting
 
-FULL: Final = Plan(rounds=100, calls=50, origins=1000)
+FULL: Final = Plan(rounds=60, calls=100, origins=1000)
 QUICK: Final = Plan(rounds=5, calls=20, origins=100)
 
 _STUB_URL: Final = "http://stub.example/orders/A1"

@@ -1,6 +1,5 @@
 """A call under way: what was asked for, by when, and what has become of it."""
 
-import math
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Final
@@ -82,11 +81,6 @@ class Call:
             longest_phase=longest_phase_of(request),
             outer=time_left(),
         )
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether somebody chose when it is to end."""
-        return self.limits.chosen < math.inf
 
     def chosen_left(self) -> float:
         """Return what is left of the deadline that somebody chose, in seconds."""

@@ -5,6 +5,7 @@ Two seams, both tried against httpx's own tests: `send` opens the call, and
 event hooks, mounts and proxies stay httpx's own.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -109,7 +110,7 @@ class AsyncCalls(Calls):
         call = Call(self._settings, request, streamed=stream, through=through)
         token = current.set(call)
         try:
-            if not call.is_bounded:
+            if call.limits.chosen == math.inf:  # nobody chose when it is to end
                 return await family.send(request, stream=stream, **options)
             with timer(lambda: call.chosen_left() + _NET):
                 return await family.send(request, stream=stream, **options)

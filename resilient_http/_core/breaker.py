@@ -71,6 +71,12 @@ TRANSITIONS: Final = {
     (BreakerState.HALF_OPEN, Cause.PROBES_PASSED): BreakerState.CLOSED,
 }
 
+# On Python 3.11 a member of an enum takes as long to look up as a call does.
+_CLOSED: Final = BreakerState.CLOSED
+_OPEN: Final = BreakerState.OPEN
+_HALF_OPEN: Final = BreakerState.HALF_OPEN
+_NORMAL: Final = Mode.NORMAL
+
 
 @dataclass(slots=True, eq=False)
 class Permit:
@@ -129,7 +135,7 @@ class Breaker:
         self._config = config
         self._rng = rng
         self._spread = spread
-        self._state = BreakerState.CLOSED
+        self._state = _CLOSED
         self.force(None)
         self._era = 0
         self._cause: Cause | None = None
@@ -156,7 +162,7 @@ class Breaker:
 
     def force(self, mode: Mode | None) -> None:
         """Decide for it, at any time; None lets it decide again."""
-        own = Mode.METRICS_ONLY if self._config.metrics_only else Mode.NORMAL
+        own = Mode.METRICS_ONLY if self._config.metrics_only else _NORMAL
         self.mode = own if mode is None else mode
 
     @property
@@ -174,7 +180,7 @@ class Breaker:
             A permit, to be handed to `settle` or `abandon`; or a refusal.
 
         """
-        if self.mode is Mode.NORMAL:
+        if self.mode is _NORMAL:
             return self._decide(now)
         if self.mode is Mode.FORCED_OPEN:
             return Refusal(math.inf)
@@ -183,7 +189,7 @@ class Breaker:
         return Permit(-1, now, False) if isinstance(decided, Refusal) else decided  # noqa: FBT003 - in the order of its fields
 
     def _decide(self, now: float) -> Permit | Refusal:
-        if self._state is BreakerState.OPEN:
+        if self._state is _OPEN:
             wait = self._break_left(now)
             if wait > _CLOCK_NOISE:
                 return Refusal(wait)
@@ -191,7 +197,7 @@ class Breaker:
         # Nothing bounds the calls of a breaker that never opened.
         if self._cause is not None and not self._make_room(now):
             return Refusal(0.0)
-        permit = Permit(self._era, now, self._state is BreakerState.HALF_OPEN)
+        permit = Permit(self._era, now, self._state is _HALF_OPEN)
         self._out[permit] = None
         return permit
 
@@ -221,7 +227,7 @@ class Breaker:
         else:
             self._failed_in_row = 0
             self._asked_until = -math.inf
-        if self._state is BreakerState.HALF_OPEN:
+        if self._state is _HALF_OPEN:
             self._judge_probe(passed=not failed and not slow, now=now)
         else:
             self._window.record(failed=failed, slow=slow, now=now)
@@ -244,7 +250,7 @@ class Breaker:
 
         """
         taken = self._out.pop(permit, permit) is None
-        if taken and answered and self._state is BreakerState.HALF_OPEN:
+        if taken and answered and self._state is _HALF_OPEN:
             self._judge_probe(passed=True, now=now)
 
     def conclude(self, first: Permit, *, failed: bool, now: float) -> None:
@@ -258,7 +264,7 @@ class Breaker:
             now: When it ended.
 
         """
-        if first.era != self._era or self._state is not BreakerState.CLOSED:
+        if first.era != self._era or self._state is not _CLOSED:
             return
         if not failed:
             self._failed_in_row = 0
@@ -270,12 +276,12 @@ class Breaker:
 
     def retry_after(self, now: float) -> float:
         """Return how long a call would be refused, in seconds; 0 if it may not be."""
-        if self.mode is not Mode.NORMAL:
+        if self.mode is not _NORMAL:
             return math.inf if self.mode is Mode.FORCED_OPEN else 0.0
         return self._break_left(now)
 
     def _break_left(self, now: float) -> float:
-        if self._state is not BreakerState.OPEN:
+        if self._state is not _OPEN:
             return 0.0
         return max(0.0, self._break_ends - now)
 
@@ -294,7 +300,7 @@ class Breaker:
         )
 
     def _make_room(self, now: float) -> bool:
-        if self._state is BreakerState.HALF_OPEN:
+        if self._state is _HALF_OPEN:
             few = len(self._out) < self._config.half_open_max_calls
             return few or self._end_a_lease(now)
         return len(self._out) < self._ramp_limit(now)

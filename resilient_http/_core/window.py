@@ -43,7 +43,8 @@ class SlidingWindow:
     def record(self, *, failed: bool, slow: bool = False, now: float) -> None:
         """Count one call that ended at `now`."""
         index = now // self._width
-        self._forget(index)
+        if self._slices and self._slices[0].index <= index - SLICES:
+            self._forget(index)
         # Two threads may read the clock in one order and come here in the other; the
         # later slice then takes the earlier call as well.
         if not self._slices or self._slices[-1].index < index:

@@ -46,7 +46,10 @@ def settle(user: User) -> None:
 
     They are not closed: that would take their own loop.
     """
-    loop = _running_loop()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
     if loop is user._loop:
         return
     user._loop = loop
@@ -56,13 +59,6 @@ def settle(user: User) -> None:
             if _loops.get(pool, loop) is not loop:
                 pool._connections.clear()
             _loops[pool] = loop
-
-
-def _running_loop() -> Any:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _pools(user: User) -> Iterator[Any]:

@@ -160,19 +160,20 @@ class _Table:
 
     def add(self, timer: _TaskTimer) -> None:
         self.timers.add(timer)
-        self._expect(timer.left())
+        at = self._time() + timer.left()
+        if at < self._due:
+            self._expect(at)
 
     def look(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
         self._handle, self._due = None, math.inf
         lefts = [timer.look() for timer in tuple(self.timers)]
-        self._expect(min((left for left in lefts if left > 0), default=math.inf))
+        soonest = min((left for left in lefts if left > 0), default=math.inf)
+        if soonest < math.inf:
+            self._expect(self._time() + soonest)
 
-    def _expect(self, left: float) -> None:
-        at = self._time() + left
-        if at >= self._due:
-            return
+    def _expect(self, at: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
         self._handle = self._call_at(at, self.look)
