@@ -8,7 +8,7 @@ event hooks, mounts and proxies stay httpx's own.
 import math
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
@@ -78,14 +78,18 @@ class Calls:
         call = Call(self._settings, looked_at, streamed=False, through=through)
         return explain(Hop(call, looked_at, colour))
 
-    @property
-    def cookies(self) -> Any:
-        """Cookies to send with each request, and those that answers have brought."""
-        return vars(self)["_cookies"]
+    if not TYPE_CHECKING:  # or their types would hide those of the family
 
-    @cookies.setter
-    def cookies(self, cookies: Any) -> None:
-        vars(self)["_cookies"] = lean(self._family.http.Cookies(cookies), self._family)
+        @property
+        def cookies(self) -> Any:
+            """Cookies to send with each request, and those that answers brought."""
+            return vars(self)["_cookies"]
+
+        @cookies.setter
+        def cookies(self, cookies: Any) -> None:
+            vars(self)["_cookies"] = lean(
+                self._family.http.Cookies(cookies), self._family
+            )
 
     def _bind(self) -> None:
         """Let every transport be bounded; sync ones need it, and only theirs do."""
@@ -102,21 +106,25 @@ class Calls:
 class AsyncCalls(Calls):
     """What `AsyncClient` does, in whichever family."""
 
-    async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
-        """Send a request: one call, with all its sends, redirects and waits."""
-        family: Any = super()
-        family._set_timeout(request)
-        through = self._transports
-        call = Call(self._settings, request, streamed=stream, through=through)
-        token = current.set(call)
-        try:
-            if call.limits.chosen == math.inf:  # nobody chose when it is to end
-                return await family.send(request, stream=stream, **options)
-            with timer(lambda: call.chosen_left() + _NET):
-                return await family.send(request, stream=stream, **options)
-        finally:
-            current.reset(token)
-        raise call.too_late(request)
+    if not TYPE_CHECKING:  # likewise
+
+        async def send(
+            self, request: Any, *, stream: bool = False, **options: Any
+        ) -> Any:
+            """Send a request: one call, with all its sends, redirects and waits."""
+            family: Any = super()
+            family._set_timeout(request)
+            through = self._transports
+            call = Call(self._settings, request, streamed=stream, through=through)
+            token = current.set(call)
+            try:
+                if call.limits.chosen == math.inf:  # nobody chose when it is to end
+                    return await family.send(request, stream=stream, **options)
+                with timer(lambda: call.chosen_left() + _NET):
+                    return await family.send(request, stream=stream, **options)
+            finally:
+                current.reset(token)
+            raise call.too_late(request)
 
     async def aclose(self) -> None:
         """Close the transports."""
@@ -136,17 +144,19 @@ class AsyncCalls(Calls):
 class SyncCalls(Calls):
     """What `Client` does, in whichever family."""
 
-    def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
-        """Send a request: one call, with all its sends, redirects and waits."""
-        family: Any = super()
-        family._set_timeout(request)
-        through = self._transports
-        call = Call(self._settings, request, streamed=stream, through=through)
-        token = current.set(call)
-        try:
-            return family.send(request, stream=stream, **options)
-        finally:
-            current.reset(token)
+    if not TYPE_CHECKING:  # likewise
+
+        def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+            """Send a request: one call, with all its sends, redirects and waits."""
+            family: Any = super()
+            family._set_timeout(request)
+            through = self._transports
+            call = Call(self._settings, request, streamed=stream, through=through)
+            token = current.set(call)
+            try:
+                return family.send(request, stream=stream, **options)
+            finally:
+                current.reset(token)
 
     def _send_single_request(self, request: Any) -> Any:
         send = super()._send_single_request  # type: ignore[misc]  # httpx's, by mix-in

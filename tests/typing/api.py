@@ -18,12 +18,17 @@ from resilient_http import (
     AsyncClient,
     AsyncResilientTransport,
     Client,
+    ConcurrencyLimit,
     Contract,
+    Hedge,
     Policy,
     RetryConfig,
     State,
+    Throttle,
     wrap,
 )
+from resilient_http.events import Event
+from resilient_http.explain import Explanation
 from resilient_http.patterns import (
     CircuitBreaker,
     combine_circuit_breaker_and_retry,
@@ -66,6 +71,10 @@ def problems() -> None:
     assert_type(error.received, bool)
 
 
+def fallback(request: httpx.Request, error: Exception) -> httpx.Response | None:
+    return None if request.method == "POST" else httpx.Response(200)
+
+
 async def clients() -> None:
     policy = Policy(deadline=5.0, retry=RetryConfig(max_attempts=2))
     Policy(deadlines=5.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -77,6 +86,19 @@ async def clients() -> None:
         assert_type((await ours.get("/")).raise_for_status(), httpx.Response)
     with Client(policy=policy, state=State()) as sync:
         assert_type(sync.get("http://shop/"), httpx.Response)
+        assert_type(sync.send(sync.build_request("GET", "/")), httpx.Response)
+        assert_type(sync.cookies, httpx.Cookies)
+        assert_type(sync.explain(sync.build_request("GET", "/")), Explanation)
+    seen: list[Event] = []
+    routes = {"/reports": Policy(hedge=Hedge(), concurrency=ConcurrencyLimit(limit=5))}
+    AsyncClient(listeners=[seen.append, print], routes=routes)
+    AsyncClient(listeners=[fallback])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    Policy(fallback=fallback, throttle=Throttle(k=1.5), max_response_bytes=1_000)
+    Policy(fallback="http://other/")
+    Policy(fallback=httpx.Response(200))
+    Policy(fallback=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    State().force("http://shop", "open")
+    State().force("http://shop", "shut")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     plain: httpx.AsyncClient = AsyncClient()
     assert_type(wrap(plain), httpx.AsyncClient)
     assert_type(wrap(httpx.Client()), httpx.Client)
