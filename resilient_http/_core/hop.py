@@ -190,6 +190,8 @@ class Plan:
             now = (yield Queue(ticket)).now
         except GeneratorExit:
             self._lane.unqueue(ticket, now)
+            if self._sends == 0:
+                self._lane.leave(now)
             raise
         if ticket.slot is None or now >= self._limits.call_at:
             self._lane.unqueue(ticket, now)
@@ -197,10 +199,11 @@ class Plan:
         return self._lane.admit(now, ticket.slot), now
 
     def _turned_away(self, by: Refusal | Full | Late, now: float) -> Ending:
+        if self._sends == 0:
+            self._lane.leave(now)
         if isinstance(by, Late):
             return self._late()
         if self._sends == 0:
-            self._lane.leave(now)
             return self._refused(NoPlace() if by is FULL else by)
         self._note_end(Reason.NO_PLACE if by is FULL else Reason.BREAKER_OPEN)
         return Done(is_final=True)

@@ -1,6 +1,6 @@
 """A hop played by hand: what it asks for, given what it was told."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -14,13 +14,19 @@ from resilient_http._core.steps import (
     Expired,
     Failure,
     Late,
+    Queue,
     Reply,
     Send,
     Wait,
     Woke,
 )
 from resilient_http._core.verdict import Answer, Fault, Outcome, Request
-from resilient_http.policy import RateLimit, RetryBudget, RetryConfig
+from resilient_http.policy import (
+    ConcurrencyLimit,
+    RateLimit,
+    RetryBudget,
+    RetryConfig,
+)
 from tests.core.play import CUT, Play, breaker, fail, reply
 
 FRAGILE = breaker()
@@ -250,6 +256,35 @@ def test_a_turn_that_is_not_used_goes_to_the_next() -> None:
     assert next(refused.flow) == Wait(1)
     assert isinstance(refused.end(Woke(1)), Refusal)
     assert bucket_of(origin).wait(1) == 0
+
+
+@pytest.mark.parametrize("how", ["cancelled", "late"])
+def test_a_turn_of_who_finds_no_place_goes_to_the_next(how: str) -> None:
+    config: dict[str, Any] = {
+        "rate_limit": RateLimit(1, 10.0),
+        "concurrency": ConcurrencyLimit(limit=1, queue=1),
+    }
+    origin = Origin()
+    busy = Play(origin, **config)
+    next(busy.flow)
+    play = Play(origin, **config)
+    assert next(play.flow) == Wait(10)
+    assert isinstance(play.flow.send(Woke(10)), Queue)
+    assert bucket_of(origin).wait(10) == 10
+    if how == "cancelled":
+        play.flow.close()
+    else:
+        assert play.end(Woke(30)) == Late()
+    assert bucket_of(origin).wait(10) == 0
+
+
+def test_a_turn_that_comes_too_late_goes_to_the_next() -> None:
+    origin = Origin()
+    next(Play(origin, rate_limit=ONE_A_SECOND).flow)
+    play = Play(origin, rate_limit=ONE_A_SECOND, deadline=5)
+    assert next(play.flow) == Wait(1)
+    assert play.end(Woke(5)) == Late()
+    assert bucket_of(origin).wait(5) == 0
 
 
 def test_a_send_does_not_end_by_waking() -> None:
