@@ -264,6 +264,8 @@ class Plan:
         """Ask for leave to send a second copy; return why it may not go."""
         if self._retry is not None and self._sends >= self._retry.max_attempts:
             return Reason.ATTEMPTS_SPENT
+        if now >= self._limits.call_at:
+            return Reason.NO_TIME
         entered = self._lane.admit(now)
         if not isinstance(entered, Pass):
             return Reason.NO_PLACE if entered is FULL else Reason.BREAKER_OPEN

@@ -14,15 +14,19 @@ from resilient_http._core.steps import (
     Expired,
     Failure,
     Late,
+    Pending,
     Queue,
     Reply,
     Send,
+    Stay,
     Wait,
     Woke,
 )
 from resilient_http._core.verdict import Answer, Fault, Outcome, Request
+from resilient_http.events import NotHedged
 from resilient_http.policy import (
     ConcurrencyLimit,
+    Hedge,
     RateLimit,
     RetryBudget,
     RetryConfig,
@@ -285,6 +289,19 @@ def test_a_turn_that_comes_too_late_goes_to_the_next() -> None:
     assert next(play.flow) == Wait(1)
     assert play.end(Woke(5)) == Late()
     assert bucket_of(origin).wait(5) == 0
+
+
+def test_a_hedge_is_not_sent_once_the_time_is_over() -> None:
+    play = Play(
+        deadline=5,
+        hedge=Hedge(delay=1.0),
+        request=Request(idempotent=True, hedgeable=True),
+        budget=RetryBudget(capacity=100),
+    )
+    assert next(play.flow) == Send(1.0)
+    assert play.flow.send(Pending(5)) == Stay()
+    assert [event.reason for event in play.events(NotHedged)] == ["no_time"]
+    assert tokens(play) == 100
 
 
 def test_a_send_does_not_end_by_waking() -> None:
