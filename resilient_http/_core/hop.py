@@ -313,7 +313,9 @@ class Plan:
             self._settle(seen, passed)
             lane.conclude(Outcome.FAILURE, now)
             return self._late()
-        unread = isinstance(seen, Reply) and seen.unread
+        unread = False
+        if isinstance(seen, Reply) and seen.unread:
+            unread, passed.took = True, seen.seconds
         outcome = outcome_of(seen)
         delay, reason = self._again(seen)
         if delay is None and unread and outcome is not Outcome.FAILURE:

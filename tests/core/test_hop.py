@@ -22,7 +22,7 @@ from resilient_http._core.steps import (
     Wait,
     Woke,
 )
-from resilient_http._core.verdict import Answer, Fault, Outcome, Request
+from resilient_http._core.verdict import Answer, Fault, Load, Outcome, Request
 from resilient_http.events import NotHedged
 from resilient_http.policy import (
     ConcurrencyLimit,
@@ -289,6 +289,31 @@ def test_a_turn_that_comes_too_late_goes_to_the_next() -> None:
     assert next(play.flow) == Wait(1)
     assert play.end(Woke(5)) == Late()
     assert bucket_of(origin).wait(5) == 0
+
+
+def limit_after(leisure: float) -> int:
+    """Return the limit of an origin whose bodies come to be read at leisure."""
+    adaptive = ConcurrencyLimit(limit=20, adaptive="gradient2")
+    origin = Origin()
+    for now in range(100, 1_100, 100):
+        plays = [
+            Play(origin, now=now, deadline=1e9, concurrency=adaptive) for _ in range(20)
+        ]
+        for play in plays:
+            next(play.flow)
+        answer = Reply(now + 1, Answer(status=200), seconds=1.0, unread=True)
+        for play in plays:
+            ending = play.end(answer)
+            assert isinstance(ending, Done)
+            assert ending.passed is not None
+            closed = now + 1 + leisure * (now > 500)
+            play.lane.release(ending.passed, Load.FINE, closed)
+    assert origin.limiter is not None
+    return origin.limiter.limit
+
+
+def test_a_caller_that_reads_at_leisure_makes_no_origin_slow() -> None:
+    assert limit_after(90) == limit_after(0) > 20
 
 
 def test_a_hedge_is_not_sent_once_the_time_is_over() -> None:
