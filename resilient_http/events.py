@@ -9,8 +9,8 @@ origin is a scheme, a host and a port.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from resilient_http._core.breaker import BreakerState, Cause
 from resilient_http._core.verdict import Outcome, Reason
@@ -122,6 +122,28 @@ class FellBack(Event):
 
 
 Listener = Callable[[Event], object]
+
+OTHER: Final = "other"
+"""The origin of events that are not told with their own."""
+
+
+def bounded(listener: Listener, most: int = 1_000) -> Listener:
+    """Return what tells `listener` of no more than `most` origins by name.
+
+    For metrics, where each origin is a series of its own: who lets its users choose
+    the hosts would have one for each host. The first keep their names, and all others
+    are `OTHER`.
+    """
+    known: set[str] = set()
+
+    def tell(event: Event) -> object:
+        if event.origin not in known:
+            if len(known) >= most:
+                return listener(replace(event, origin=OTHER))
+            known.add(event.origin)
+        return listener(event)
+
+    return tell
 
 
 class Trail:
