@@ -72,6 +72,7 @@ def client_of(lanes: Lanes, policy: Policy = AT_ONCE, **options: Any) -> AsyncCl
     return AsyncClient(transport=lanes, **options)
 
 
+@pytest.mark.case("R22")
 async def test_the_second_may_win_and_the_first_is_called_off() -> None:
     lanes = Lanes(fine, fine)
     lanes.let[1].set()
@@ -183,6 +184,7 @@ async def test_a_hedge_that_cannot_be_paid_for_is_not_sent() -> None:
     assert [e.reason for e in seen if isinstance(e, NotHedged)] == ["budget_spent"]
 
 
+@pytest.mark.case("R22")
 async def test_a_hedge_is_paid_for_like_a_retry() -> None:
     lanes = Lanes(busy, busy)
     lanes.let[1].set()
@@ -196,6 +198,7 @@ async def test_a_hedge_is_paid_for_like_a_retry() -> None:
     assert known["budget"] == 100 - 14
 
 
+@pytest.mark.case("R22")
 async def test_the_body_belongs_to_the_race_and_the_loser_is_closed() -> None:
     never, now = anyio.Event(), anyio.Event()
     now.set()

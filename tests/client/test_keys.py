@@ -28,6 +28,7 @@ async def test_every_send_of_a_call_carries_the_same_key(
     async with world.caller(colour, **options) as caller:
         response = await caller.request(method, "http://a/", json={"x": 1})
     assert (response.status_code, world.sends) == (200, 5)
+    assert set(world.bodies) == {b'{"x":1}'}
     (key,) = set(keys(world))
     assert key is not None
     assert KEY.fullmatch(key)

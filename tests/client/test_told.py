@@ -128,6 +128,7 @@ async def test_a_call_beside_a_send_does_its_own(colour: Colour) -> None:
 SHOULD_RETRY = "x-should-retry"
 
 
+@pytest.mark.case("R26")
 async def test_who_retried_in_vain_says_so(colour: Colour) -> None:
     world = World(503)
     async with world.caller(colour) as caller:
