@@ -46,6 +46,11 @@ def bucket_of(origin: Origin) -> Bucket:
     return origin.bucket
 
 
+def in_flight(play: Play) -> int:
+    assert play.origin.limiter is not None
+    return play.origin.limiter.snapshot().in_flight
+
+
 def test_a_good_answer_ends_it() -> None:
     play = Play()
     assert next(play.flow) == Send()
@@ -163,6 +168,20 @@ def test_an_unread_answer_is_closed_before_the_wait() -> None:
     unread = Reply(1, Answer(status=503), unread=True)
     assert play.flow.send(unread) == Discard()
     assert play.flow.send(Woke(1)) == Wait(1)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_slot_is_held_until_an_unread_answer_is_closed(*, cancelled: bool) -> None:
+    play = Play(concurrency=ConcurrencyLimit(limit=1))
+    next(play.flow)
+    unread = Reply(1, Answer(status=503), unread=True)
+    assert play.flow.send(unread) == Discard()
+    assert in_flight(play) == 1
+    if cancelled:
+        play.flow.close()
+    else:
+        assert play.flow.send(Woke(1)) == Wait(1)
+    assert in_flight(play) == 0
 
 
 def test_what_the_server_asks_for_keeps_the_breaker_open() -> None:
