@@ -1,14 +1,14 @@
 """A second send beside a slow first one: which wins, and what becomes of the other."""
 
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
 import pytest
 
 from resilient_http import Hedge, Policy, RetryBudget, RetryConfig, State
-from resilient_http.events import Ended, NotHedged, Sent
+from resilient_http.events import Ended, Event, NotHedged, Sent
 from resilient_http.testing import Fixed
 from tests.client.wire import wire_server
 from tests.client.world import ManualClock
@@ -234,6 +234,30 @@ async def test_a_streamed_loser_is_closed_and_the_winner_left_open() -> None:
         assert breaker["in_flight"] == 0
 
 
+@pytest.mark.case("R22")
+async def test_an_answer_that_lost_is_closed_though_nobody_read_it() -> None:
+    never = anyio.Event()
+    bodies = [Held(never), Held(never)]
+    lanes = Lanes(
+        lambda: httpx.Response(504, stream=bodies[0]),
+        lambda: httpx.Response(200, stream=bodies[1]),
+    )
+    plain = Policy(hedge=Hedge(delay=0.01), retry=RetryConfig(statuses={500}))
+    async with client_of(lanes, plain) as client, anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            async with client.stream("GET", "http://a/") as response:
+                assert response.status_code == 200
+                assert [body.closed for body in bodies] == [True, False]
+
+        tasks.start_soon(ask)
+        await lanes.arrived[1].wait()
+        lanes.let[0].set()
+        await anyio.wait_all_tasks_blocked()
+        assert [body.closed for body in bodies] == [False, False]
+        lanes.let[1].set()
+
+
 @pytest.mark.case("C7", "C40")
 @pytest.mark.parametrize("sends", [1, 2])
 async def test_a_cancelled_race_leaves_nothing_out(sends: int) -> None:
@@ -318,3 +342,45 @@ def test_a_sync_client_hedges_in_threads_and_cuts_the_loser() -> None:
             assert known["sends"] == 2
         running = [t for t in threading.enumerate() if "_run" in t.name]
         assert running == []
+
+
+class Kept(httpx.SyncByteStream):
+    """A body that remembers being closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"body"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.case("R22")
+def test_in_threads_too_an_answer_that_lost_is_closed() -> None:
+    bodies = [Kept(), Kept()]
+    both_are_out, first_has_ended = threading.Event(), threading.Event()
+    numbers = iter(range(2))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        number = next(numbers)
+        if number == 0:
+            assert both_are_out.wait(10)
+            return httpx.Response(504, stream=bodies[0])
+        both_are_out.set()
+        assert first_has_ended.wait(10)
+        return httpx.Response(200, stream=bodies[1])
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Ended):
+            first_has_ended.set()
+
+    plain = Policy(hedge=Hedge(delay=0.01), retry=RetryConfig(statuses={500}))
+    transport = httpx.MockTransport(answer)
+    with (
+        Client(transport=transport, policy=plain, listeners=[listen]) as client,
+        client.stream("GET", "http://a/") as response,
+    ):
+        assert response.status_code == 200
+        assert [body.closed for body in bodies] == [True, False]

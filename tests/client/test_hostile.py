@@ -17,10 +17,12 @@ from resilient_http.problems import (
     AppException,
     CircuitBreakerOpenException,
     Contract,
+    DeadlineExceededException,
     NotFoundException,
     RateLimitException,
 )
 from resilient_http.state import MOST_ORIGINS
+from resilient_http.testing import After
 from tests.client.wire import wire_server
 from tests.client.world import Caller, Colour, Recorded, World
 from tests.family import AsyncClient, Client, httpx
@@ -237,6 +239,20 @@ async def test_bodies_that_die_open_the_breaker(
         with pytest.raises(CircuitBreakerOpenException):
             await ask()
     assert world.sends == 20
+
+
+@pytest.mark.case("C25", "R2")
+async def test_a_body_that_comes_too_late_is_a_failure(colour: Colour) -> None:
+    late = Recorded(b"ha", After(10.0, b"ha"))
+    world = World(httpx.Response(200, stream=late))
+    policy = Policy(deadline=5.0, retry=None)
+    async with world.caller(colour, policy=policy) as caller:
+        response = await caller.open()
+        with pytest.raises(DeadlineExceededException):
+            await caller.read(response)
+        await caller.close(response)
+        assert known_of(caller)["breaker"]["failures"] == 1
+    assert late.closed
 
 
 @pytest.mark.case("R19", "C15")

@@ -11,6 +11,7 @@ from resilient_http._core.origin import Origin
 from resilient_http._core.steps import (
     Discard,
     Done,
+    Drop,
     Expired,
     Failure,
     Late,
@@ -22,6 +23,7 @@ from resilient_http._core.steps import (
     Wait,
     Woke,
 )
+from resilient_http._core.steps import Hedge as HedgeCommand
 from resilient_http._core.verdict import Answer, Fault, Load, Outcome, Request
 from resilient_http.events import NotHedged
 from resilient_http.policy import (
@@ -301,6 +303,23 @@ def test_a_turn_of_who_finds_no_place_goes_to_the_next(how: str) -> None:
     assert bucket_of(origin).wait(10) == 0
 
 
+def test_who_queued_and_is_refused_gives_its_slot_back() -> None:
+    config: dict[str, Any] = {
+        "concurrency": ConcurrencyLimit(limit=1, queue=1),
+        "breaker": FRAGILE,
+    }
+    busy = Play(**config)
+    next(busy.flow)
+    play = Play(busy.origin, **config)
+    assert isinstance(next(play.flow), Queue)
+    assert busy.flow.send(Failure(1, CUT)) == Wait(1)
+    assert busy.origin.limiter is not None
+    assert busy.origin.limiter.hand_over(1) is not None
+    fail(busy.origin, 2, FRAGILE, now=1)
+    assert isinstance(play.end(Woke(1)), Refusal)
+    assert in_flight(play) == 0
+
+
 def test_a_turn_that_comes_too_late_goes_to_the_next() -> None:
     origin = Origin()
     next(Play(origin, rate_limit=ONE_A_SECOND).flow)
@@ -335,17 +354,48 @@ def test_a_caller_that_reads_at_leisure_makes_no_origin_slow() -> None:
     assert limit_after(90) == limit_after(0) > 20
 
 
+HEDGED: dict[str, Any] = {
+    "hedge": Hedge(delay=1.0),
+    "request": Request(idempotent=True, hedgeable=True),
+}
+
+
 def test_a_hedge_is_not_sent_once_the_time_is_over() -> None:
     play = Play(
         deadline=5,
-        hedge=Hedge(delay=1.0),
-        request=Request(idempotent=True, hedgeable=True),
         budget=RetryBudget(capacity=100),
+        **HEDGED,
     )
     assert next(play.flow) == Send(1.0)
     assert play.flow.send(Pending(5)) == Stay()
     assert [event.reason for event in play.events(NotHedged)] == ["no_time"]
     assert tokens(play) == 100
+
+
+def test_a_hedge_is_one_of_the_sends_there_may_be() -> None:
+    play = Play(retry=RetryConfig(max_attempts=1), **HEDGED)
+    assert next(play.flow) == Send(1.0)
+    assert play.flow.send(Pending(1)) == Stay()
+    assert [event.reason for event in play.events(NotHedged)] == ["attempts_spent"]
+
+
+def test_a_hedge_that_cannot_be_paid_for_takes_no_place() -> None:
+    limit = ConcurrencyLimit(limit=2)
+    poor = RetryBudget(capacity=13)
+    play = Play(concurrency=limit, breaker=FRAGILE, budget=poor, **HEDGED)
+    next(play.flow)
+    assert play.flow.send(Pending(1)) == Stay()
+    assert (in_flight(play), play.breaker.snapshot(1).in_flight) == (1, 1)
+
+
+def test_who_wins_a_race_and_who_loses_give_their_places_back() -> None:
+    play = Play(concurrency=ConcurrencyLimit(limit=2), breaker=FRAGILE, **HEDGED)
+    next(play.flow)
+    assert play.flow.send(Pending(1)) == HedgeCommand()
+    assert (in_flight(play), play.breaker.snapshot(1).in_flight) == (2, 2)
+    assert play.flow.send(reply(2, 200, copy=1)) == Drop(1)
+    assert play.end(Woke(2)) == Done()
+    assert (in_flight(play), play.breaker.snapshot(2).in_flight) == (0, 0)
 
 
 def test_a_send_does_not_end_by_waking() -> None:
