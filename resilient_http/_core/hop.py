@@ -55,6 +55,8 @@ from resilient_http._core.verdict import (
     Outcome,
     Reason,
     Request,
+    is_acceptable,
+    is_fine,
     is_free,
     is_throttled,
     may_repeat,
@@ -70,7 +72,6 @@ _PARTS: Final[dict[type, events.Part]] = {
 }
 _SEND: Final = Send()
 _DONE: Final = Done()
-FIRST_ERROR: Final = 400
 _HAVE_TRIED: Final = frozenset(
     {Reason.ATTEMPTS_SPENT, Reason.NO_TIME, Reason.WAIT_TOO_LONG}
 )
@@ -276,11 +277,7 @@ class Plan:
         return entered
 
     def _is_acceptable(self, seen: Ended) -> bool:
-        if not isinstance(seen, Reply) or outcome_of(seen) is Outcome.FAILURE:
-            return False
-        retry = self._retry
-        may_change = retry is not None and seen.answer.status in retry.statuses
-        return not (may_change or is_throttled(seen.answer))
+        return isinstance(seen, Reply) and is_acceptable(seen.answer, self._retry)
 
     def _observe(self, seen: Ended) -> None:
         seconds = seen.seconds if isinstance(seen, Reply) else 0.0
@@ -301,21 +298,15 @@ class Plan:
         lane, now = self._lane, seen.now
         if lane.is_observant:
             self._observe(seen)
-        if isinstance(seen, Reply) and self._is_fine(seen.answer):
-            if seen.unread:
-                lane.refund()
-                return Done(passed)
-            lane.succeed(passed, now)
-            if passed.slot is not None:
-                self._release(passed, seen)
-            return _DONE
-        if isinstance(seen, Expired):
+        unread = isinstance(seen, Reply) and seen.unread
+        if isinstance(seen, Reply):
+            passed.took = seen.seconds  # while a slot may be held for longer
+            if is_fine(seen.answer, self._retry):
+                return self._succeed(seen, passed)
+        elif isinstance(seen, Expired):
             self._settle(seen, passed)
             lane.conclude(Outcome.FAILURE, now)
             return self._late()
-        unread = False
-        if isinstance(seen, Reply) and seen.unread:
-            unread, passed.took = True, seen.seconds
         outcome = outcome_of(seen)
         delay, reason = self._again(seen)
         if delay is None and unread and outcome is not Outcome.FAILURE:
@@ -331,6 +322,15 @@ class Plan:
         if not unread:
             self._release(passed, seen)
         return self._done(reason, outcome, passed if unread else None)
+
+    def _succeed(self, seen: Reply, passed: Pass) -> Done:
+        if seen.unread:
+            self._lane.refund()
+            return Done(passed)
+        self._lane.succeed(passed, seen.now)
+        if passed.slot is not None:
+            self._release(passed, seen)
+        return _DONE
 
     def _pause(
         self, delay: float, seen: Ended, passed: Pass
@@ -357,11 +357,6 @@ class Plan:
         if seen.now + delay < self._limits.call_at:
             return delay, repeat.reason
         return None, Reason.NO_TIME  # the answer at hand is better than none
-
-    def _is_fine(self, answer: Answer) -> bool:
-        if answer.status >= FIRST_ERROR:
-            return False
-        return self._retry is None or answer.status not in self._retry.statuses
 
     def _draw(self, retry: RetryConfig, ending: Answer | Fault) -> float:
         if isinstance(ending, Fault):

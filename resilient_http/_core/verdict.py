@@ -153,6 +153,20 @@ def judge_status(status: int, *, work_not_started: bool = False) -> Outcome:
     return Outcome.ANSWERED if status < 500 else Outcome.NEUTRAL  # noqa: PLR2004 - likewise
 
 
+def is_fine(answer: Answer, retry: RetryConfig | None) -> bool:
+    """Say whether the answer is no error, and none that is to be tried again."""
+    if answer.status >= 400:  # noqa: PLR2004 - where client errors begin
+        return False
+    return retry is None or answer.status not in retry.statuses
+
+
+def is_acceptable(answer: Answer, retry: RetryConfig | None) -> bool:
+    """Say whether no other answer to a second copy is worth waiting for."""
+    if judge(answer) is Outcome.FAILURE or is_throttled(answer):
+        return False
+    return retry is None or answer.status not in retry.statuses
+
+
 def is_throttled(answer: Answer) -> bool:
     """Say whether the server asked for less traffic: 429, or 503 with a hint."""
     hinted = answer.status == _UNAVAILABLE and answer.retry_after is not None
