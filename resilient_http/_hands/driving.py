@@ -92,9 +92,11 @@ async def asend(sending: Sending, send: AsyncSend) -> Ended:
                 if sending.call.streamed or not response.has_content:
                     await aread(sending, response)
             except BaseException as error:
-                await mend(sending.call.family, answer, error)
-                with anyio.CancelScope(shield=True):
-                    await aclose(sending.call.family, answer)
+                try:
+                    await mend(sending.call.family, answer, error)
+                finally:  # asyncio may cancel that, too, which no shield holds off
+                    with anyio.CancelScope(shield=True):
+                        await aclose(sending.call.family, answer)
                 raise
     except sending.expected as error:
         return sending.failed(error)
