@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from resilient_http import errors
@@ -22,6 +22,16 @@ current: Final[ContextVar["Call"]] = ContextVar("current")
 """The call that what runs is part of: httpx makes the hops, and hands none of it on."""
 
 
+class Sender(Protocol):
+    """A client or a transport of ours."""
+
+    is_closed: bool
+    """Whether nothing may be sent any more."""
+
+    def transports(self) -> Iterable[object]:
+        """Return what it sends through."""
+
+
 class Call:
     """What the caller asked for: one request, and the redirects it leads to.
 
@@ -31,7 +41,7 @@ class Call:
             of its own, or say that it is `idempotent`.
         streamed: Whether the caller reads the body, so that the defaults for time no
             longer apply to it.
-        through: Returns the transports it may be sent through.
+        sender: The client or transport that makes it.
 
     """
 
@@ -48,7 +58,7 @@ class Call:
         request: Any,
         *,
         streamed: bool,
-        through: Callable[[], Iterable[object]],
+        sender: Sender,
     ) -> None:
         own, policy = None, settings.policy
         if len(request.extensions) > 1:  # more than httpx's own "timeout"
@@ -61,7 +71,7 @@ class Call:
         self.family = settings.family
         self.policy = policy
         self.streamed = streamed
-        self.through = through
+        self.sender = sender
         retry = policy.retry
         chosen = None if retry is None else retry.retryable_exceptions
         expected = self.family.expected

@@ -73,9 +73,9 @@ class Calls:
         http = self._family.http
         is_async = isinstance(self, http.AsyncClient)
         colour = http.AsyncByteStream if is_async else http.SyncByteStream
+        sender: Any = self
         looked_at = copy_of(request, self._family)
-        through = self._transports
-        call = Call(self._settings, looked_at, streamed=False, through=through)
+        call = Call(self._settings, looked_at, streamed=False, sender=sender)
         return explain(Hop(call, looked_at, colour))
 
     if not TYPE_CHECKING:  # or their types would hide those of the family
@@ -94,11 +94,12 @@ class Calls:
     def _bind(self) -> None:
         """Let every transport be bounded; sync ones need it, and only theirs do."""
         lean(vars(self)["_cookies"], self._family)
-        for transport in self._transports():
+        for transport in self.transports():
             bind(transport, self._family)
         watch(self)
 
-    def _transports(self) -> tuple[object, ...]:
+    def transports(self) -> tuple[object, ...]:
+        """Return what requests are sent through."""
         transports = vars(self)
         return transports["_transport"], *transports["_mounts"].values()
 
@@ -114,8 +115,7 @@ class AsyncCalls(Calls):
             """Send a request: one call, with all its sends, redirects and waits."""
             family: Any = super()
             family._set_timeout(request)
-            through = self._transports
-            call = Call(self._settings, request, streamed=stream, through=through)
+            call = Call(self._settings, request, streamed=stream, sender=self)
             token = current.set(call)
             try:
                 if call.limits.chosen == math.inf:  # nobody chose when it is to end
@@ -150,8 +150,7 @@ class SyncCalls(Calls):
             """Send a request: one call, with all its sends, redirects and waits."""
             family: Any = super()
             family._set_timeout(request)
-            through = self._transports
-            call = Call(self._settings, request, streamed=stream, through=through)
+            call = Call(self._settings, request, streamed=stream, sender=self)
             token = current.set(call)
             try:
                 return family.send(request, stream=stream, **options)

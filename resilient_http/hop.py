@@ -135,8 +135,15 @@ class Hop:
         return self._passed is not None
 
     def sending(self, *, beside: bool = False) -> Sending:
-        """Begin a send: the first, a repeat, or one `beside` what is out."""
+        """Begin a send: the first, a repeat, or one `beside` what is out.
+
+        Raises:
+            RuntimeError: What sent the others was closed meanwhile.
+
+        """
         call, request = self.call, self.request
+        if call.sends and call.sender.is_closed:
+            raise RuntimeError("Cannot send a request, as the client has been closed.")
         if beside:
             request = copy_of(request, call.family)
         else:

@@ -24,6 +24,8 @@ class Transport:
 
     _family: Family
     _loop: Any = None
+    is_closed = False
+    """Whether it was closed, and sends nothing any more."""
     _takes: str
     """The family's name for what may be inside."""
     _makes: str
@@ -52,7 +54,8 @@ class Transport:
         bind(self._inner, self._family)
         watch(self)
 
-    def _transports(self) -> tuple[object, ...]:
+    def transports(self) -> tuple[object, ...]:
+        """Return what requests are sent through."""
         return (self._inner,)
 
 
@@ -65,8 +68,7 @@ class AsyncTransport(Transport):
     async def handle_async_request(self, request: Any) -> Any:
         """Send `request` as often as the policy allows; return the last answer."""
         settle(self)
-        through = self._transports
-        call = Call(self._settings, request, streamed=True, through=through)
+        call = Call(self._settings, request, streamed=True, sender=self)
         hop = Hop(call, request, self._family.http.AsyncByteStream)
         if call.policy.fallback is None:
             return await acarry_out(hop, self._send_once)
@@ -80,6 +82,7 @@ class AsyncTransport(Transport):
     async def aclose(self) -> None:
         """Close the inner transport."""
         settle(self)
+        self.is_closed = True
         await self._inner.aclose()
 
 
@@ -91,8 +94,7 @@ class SyncTransport(Transport):
 
     def handle_request(self, request: Any) -> Any:
         """Send `request` as often as the policy allows; return the last answer."""
-        through = self._transports
-        call = Call(self._settings, request, streamed=True, through=through)
+        call = Call(self._settings, request, streamed=True, sender=self)
         hop = Hop(call, request, self._family.http.SyncByteStream)
         if call.policy.fallback is None:
             return carry_out(hop, self._send_once)
@@ -105,6 +107,7 @@ class SyncTransport(Transport):
 
     def close(self) -> None:
         """Close the inner transport."""
+        self.is_closed = True
         self._inner.close()
 
 

@@ -84,7 +84,7 @@ async def asend(sending: Sending, send: AsyncSend) -> Ended:
             try:
                 answer = await send(sending.request)
             except BaseException as error:
-                for transport in sending.call.through():
+                for transport in sending.call.sender.transports():
                     await mend(sending.call.family, transport, error)
                 raise
             try:

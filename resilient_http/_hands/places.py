@@ -25,7 +25,7 @@ class User(Protocol):
     _loop: Any
     """Where it last sent from; None for no asyncio loop, or before it has."""
 
-    def _transports(self) -> Iterable[object]:
+    def transports(self) -> Iterable[object]:
         """Return what it sends through."""
 
 
@@ -62,7 +62,7 @@ def settle(user: User) -> None:
 
 
 def _pools(user: User) -> Iterator[Any]:
-    for transport in user._transports():
+    for transport in user.transports():
         for owner in owners(user._family, transport):
             yield owner._pool
 

@@ -9,8 +9,21 @@ import pytest
 
 from resilient_http import BreakerConfig, Policy, RetryConfig, State
 from resilient_http._core.breaker import Permit
-from tests.client.world import Recorded, World, breaker_of
-from tests.family import AsyncClient, httpx
+from resilient_http.testing import Fixed
+from tests.client.world import (
+    Caller,
+    Colour,
+    ManualClock,
+    Recorded,
+    World,
+    breaker_of,
+)
+from tests.family import (
+    AsyncClient,
+    AsyncResilientTransport,
+    ResilientTransport,
+    httpx,
+)
 
 
 class Gate(httpx.AsyncByteStream):
@@ -149,3 +162,38 @@ async def test_a_body_that_is_left_to_the_collector_ends_in_silence(
         await anyio.wait_all_tasks_blocked()
         await response.aclose()
     assert caplog.records == []
+
+
+class Closing(ManualClock):
+    """A clock in whose first wait the client is closed."""
+
+    client: Any = None
+
+    def sleep(self, seconds: float) -> None:
+        self.client.close()
+
+    async def asleep(self, seconds: float) -> None:
+        await self.client.aclose()
+
+
+@pytest.mark.case("C40")
+@pytest.mark.parametrize("as_transport", [False, True])
+async def test_a_client_that_was_closed_in_a_wait_sends_nothing_more(
+    colour: Colour, *, as_transport: bool
+) -> None:
+    world = World(503, 200)
+    clock = Closing()
+    state = State(clock=clock, rng=Fixed(0.1))
+    inner: Any = world.transport
+    if as_transport:
+        kinds: Any = {"async": AsyncResilientTransport, "sync": ResilientTransport}
+        inner = kinds[colour](inner, PATIENT, state=state)
+        plain: Any = {"async": httpx.AsyncClient, "sync": httpx.Client}
+        clock.client = plain[colour](transport=inner)
+    else:
+        clock.client = world.client(colour, policy=PATIENT, state=state)
+    with pytest.raises(RuntimeError, match="client has been closed"):
+        await Caller(clock.client).get()
+    (known,) = state.snapshot()["origins"].values()
+    assert (world.sends, known["breaker"]["in_flight"]) == (1, 0)
+    world.assert_closed()
