@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final, TypeVar
 
@@ -135,9 +136,11 @@ class Sending:
                 self._note(attempt, outcome_of(seen))
         return seen
 
-    def failed(self, error: Exception) -> Failure | Expired:
-        """Take in what was raised in place of an answer."""
-        return self.gave_up() if self.is_time_up(error) else self._failed(error)
+    def failed(self, error: Exception, *, stalled: bool = False) -> Failure | Expired:
+        """Take in what was raised in place of an answer; see `gave_up`."""
+        if self.is_time_up(error):
+            return self.gave_up(stalled=stalled)
+        return self._failed(error)
 
     def is_time_up(self, error: Exception) -> bool:
         """Whether `error` says that the send ran out of the time we gave it."""
@@ -153,16 +156,22 @@ class Sending:
         self.is_dropped = True
         self._chosen = -math.inf
 
-    def gave_up(self) -> Failure | Expired:
-        """Take in that the limit of the send or of the call has passed."""
+    def gave_up(self, *, stalled: bool = False) -> Failure | Expired:
+        """Take in that the limit of the send or of the call has passed.
+
+        Args:
+            stalled: Whether that was seen so late that nobody knows whose fault it is.
+
+        """
         call = self.call
         if call.left() > TICK:
             # What it was given and not what it took, which is a tick less or more.
             seconds = call.limits.at(self._chosen, self._default) - self._began
-            return self._failed(self._timeout(f"no response within {seconds:.3g} s"))
+            error = self._timeout(f"no response within {seconds:.3g} s")
+            return self._failed(error, stalled=stalled)
         now = call.now()
         attempt = Attempt(now - self._began, None, "DeadlineExceededException")
-        return self._ended(attempt, Expired(now, self.copy))
+        return self._ended(attempt, Expired(now, self.copy, stalled))
 
     def blame(self, error: BaseException) -> None:
         """Name the request in an error of the family that has none."""
@@ -170,13 +179,15 @@ class Sending:
         if of_family and vars(error).get("_request") is None:
             vars(error)["_request"] = self.request
 
-    def _failed(self, error: Exception) -> Failure:
+    def _failed(self, error: Exception, *, stalled: bool = False) -> Failure:
         call = self.call
         now = call.now()
         self.error = error
         retry = call.policy.retry
         kinds = None if retry is None else retry.retryable_exceptions
         fault = errors.fault_of(error, kinds, call.family)
+        if stalled:
+            fault = replace(fault, callers_own=True)
         attempt = Attempt(now - self._began, None, type(error).__name__)
         return self._ended(attempt, Failure(now, fault, self.copy))
 

@@ -305,7 +305,7 @@ class Plan:
                 return self._succeed(seen, passed)
         elif isinstance(seen, Expired):
             self._settle(seen, passed)
-            lane.conclude(Outcome.FAILURE, now)
+            lane.conclude(outcome_of(seen), now)
             return self._late()
         outcome = outcome_of(seen)
         delay, reason = self._again(seen)

@@ -91,6 +91,8 @@ class Expired:
 
     now: float
     copy: int = 0
+    stalled: bool = False
+    """Whether that was seen so late that nobody knows what the server did."""
 
 
 @dataclass(slots=True)
@@ -148,14 +150,14 @@ def ended(seen: Seen) -> Ended:
 def outcome_of(seen: Ended) -> Outcome:
     """Say what the breaker is to make of it."""
     if isinstance(seen, Expired):
-        return Outcome.FAILURE
+        return Outcome.NEUTRAL if seen.stalled else Outcome.FAILURE
     return judge(seen.answer if isinstance(seen, Reply) else seen.fault)
 
 
 def load_of(seen: Ended) -> Load:
     """Say what it tells of the origin's load."""
     if isinstance(seen, Expired):
-        return Load.HIGH
+        return Load.UNKNOWN if seen.stalled else Load.HIGH
     return judge_load(seen.answer if isinstance(seen, Reply) else seen.fault)
 
 

@@ -99,11 +99,13 @@ async def asend(sending: Sending, send: AsyncSend) -> Ended:
                         await aclose(sending.call.family, answer)
                 raise
     except sending.expected as error:
-        return sending.failed(error)
+        return sending.failed(error, stalled=time.stalled)
     finally:
         is_sending.reset(token)
         sending.rearm = nothing  # or each would keep the other
-    return sending.gave_up() if time.expired else sending.replied(response)
+    if time.expired:
+        return sending.gave_up(stalled=time.stalled)
+    return sending.replied(response)
 
 
 def send_once(sending: Sending, send: SyncSend) -> Ended:

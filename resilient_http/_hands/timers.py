@@ -16,6 +16,9 @@ from weakref import WeakKeyDictionary, ref
 
 import anyio
 
+_STALL: Final = 0.25
+"""Seconds by which a timer is late only if its loop had no time for it."""
+
 Left = Callable[[], float]
 """Seconds that are left; infinity for no limit. May grow while the timer runs."""
 
@@ -25,6 +28,8 @@ class Timer(Protocol):
 
     expired: bool
     """Whether it did."""
+    stalled: bool
+    """Whether it came late itself: what it cut may have been done, and not seen."""
 
     def __enter__(self) -> Self:
         """Start."""
@@ -74,7 +79,7 @@ class _ScopeTimer:
     def __init__(self, left: Left) -> None:
         self._left = left
         self._scope = anyio.CancelScope()
-        self.expired = False
+        self.expired = self.stalled = False
 
     def __enter__(self) -> Self:
         self.rearm()
@@ -91,10 +96,11 @@ class _ScopeTimer:
         _scopes.running.discard(self)
         swallowed = self._scope.__exit__(exc_type, exc, traceback)
         self.expired = self._scope.cancelled_caught
+        self.stalled = anyio.current_time() - self._scope.deadline > _STALL
         return bool(swallowed)
 
     def rearm(self) -> None:
-        self._scope.deadline = anyio.current_time() + self._left()
+        self._scope.deadline = anyio.current_time() + max(0.0, self._left())
 
 
 class _TaskTimer:
@@ -103,13 +109,15 @@ class _TaskTimer:
     Whose a cancellation is, is told apart as `asyncio.timeout` does it.
     """
 
-    __slots__ = ("_cancelling", "_fired", "_table", "_task", "expired", "left")
+    __slots__ = (
+        *("_cancelling", "_fired", "_table", "_task", "expired", "left", "stalled"),
+    )
 
     def __init__(
         self, left: Left, task: "asyncio.Task[object]", table: "_Table"
     ) -> None:
         self.left = left
-        self.expired = False
+        self.expired = self.stalled = False
         self._task = task
         self._table = table
         self._fired = False
@@ -137,13 +145,13 @@ class _TaskTimer:
     def rearm() -> None:
         """Nothing to do: the table asks for what is left when it looks."""
 
-    def look(self) -> float:
+    def look(self, *, stalled: bool) -> float:
         """Cut the task short if it is time; return what is left."""
         if self._fired:
             return math.inf
         left = self.left()
         if left <= 0:
-            self._fired = True
+            self._fired, self.stalled = True, stalled
             self._task.cancel()
         return left
 
@@ -164,11 +172,14 @@ class _Table:
         if at < self._due:
             self._expect(at)
 
-    def look(self) -> None:
+    def _ring(self) -> None:
+        self.look(stalled=self._time() - self._due > _STALL)
+
+    def look(self, *, stalled: bool = False) -> None:
         if self._handle is not None:
             self._handle.cancel()
         self._handle, self._due = None, math.inf
-        lefts = [timer.look() for timer in tuple(self.timers)]
+        lefts = [timer.look(stalled=stalled) for timer in tuple(self.timers)]
         soonest = min((left for left in lefts if left > 0), default=math.inf)
         if soonest < math.inf:
             self._expect(self._time() + soonest)
@@ -176,7 +187,7 @@ class _Table:
     def _expect(self, at: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        self._handle = self._call_at(at, self.look)
+        self._handle = self._call_at(at, self._ring)
         self._due = at
 
 

@@ -2,12 +2,15 @@
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from resilient_http import BreakerConfig, Policy, RateLimit, RetryConfig, State
@@ -323,3 +326,52 @@ def test_ten_thousand_hosts_are_a_bounded_number_of_labels() -> None:
     assert len(labels) == 2 * 10_001
     assert len(set(labels)) == 101
     assert labels[-3:] == ["other", *["http://host-0:80"] * 2]
+
+
+@pytest.mark.case("R24")
+async def test_what_a_stalled_loop_missed_is_no_failure_of_the_server() -> None:
+    asked, stalled = threading.Event(), threading.Event()
+
+    def while_nobody_looks(connection: socket.socket) -> None:
+        asked.set()
+        assert stalled.wait(5)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    policy = Policy(attempt_timeout=0.1, retry=None)
+    with wire_server(while_nobody_looks) as server:
+        async with (
+            AsyncClient(policy=policy) as client,
+            anyio.create_task_group() as tasks,
+        ):
+
+            async def ask() -> None:
+                with suppress(httpx.ReadTimeout):
+                    await client.get(server.url)
+
+            tasks.start_soon(ask)
+            while not asked.is_set():
+                await anyio.lowlevel.checkpoint()
+            stalled.set()
+            time.sleep(0.5)  # noqa: ASYNC251 - this is the stall
+        (known,) = client.snapshot()["origins"].values()
+    breaker = known["breaker"]
+    assert (breaker["failures"], breaker["in_flight"]) == (0, 0)
+    assert known["sends"] == 1
+
+
+@pytest.mark.case("R24")
+async def test_a_server_that_does_not_answer_is_blamed_all_the_same(
+    colour: Colour,
+) -> None:
+    def mute(connection: socket.socket) -> None:
+        while connection.recv(1):
+            pass
+
+    with wire_server(mute) as server:
+        made: Any = AsyncClient if colour == "async" else Client
+        client = made(policy=Policy(attempt_timeout=0.1, retry=None))
+        with pytest.raises(httpx.ReadTimeout):
+            await Caller(client).get(server.url)
+        (known,) = client.snapshot()["origins"].values()
+        assert known["breaker"]["failures"] == 1
+        await close(client)
