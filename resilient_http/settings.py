@@ -2,16 +2,14 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from resilient_http.events import Listener
 from resilient_http.family import Family
 from resilient_http.policy import Policy
 from resilient_http.problems import Contract
-from resilient_http.state import State
-
-_PORTS: Final = {"http": 80, "https": 443}
+from resilient_http.state import PORTS, State
 
 
 class Settings:
@@ -93,8 +91,8 @@ class Routes:
 def _parts_of(route: str, base_url: Any) -> tuple[str, str, str]:
     method, _, place = route.rpartition(" ")
     url = urlsplit(place)
-    if url.scheme in _PORTS and url.hostname:
-        port = url.port or _PORTS[url.scheme]
+    if url.scheme in PORTS and url.hostname:
+        port = url.port or PORTS[url.scheme]
         origin = f"{url.scheme}://{url.hostname}:{port}"
         return method, origin, url.path.rstrip("/")
     if not place.startswith("/"):
@@ -108,7 +106,7 @@ def key_of(url: Any) -> str:
     """Return what calls to `url` have in common, whatever its scheme."""
     scheme, port = url.scheme, url.port
     if port is None:
-        port = _PORTS.get(scheme)
+        port = PORTS.get(scheme)
     return f"{scheme}://{url.host}:{port}" if port else f"{scheme}://{url.host}"
 
 

@@ -21,7 +21,8 @@ MOST_ORIGINS: Final = 1024
 """Origins remembered at once; the least recently used harmless one makes room."""
 
 
-_PORTS: Final = {"http": 80, "https": 443}
+PORTS: Final = {"http": 80, "https": 443}
+"""Where a URL that names no port leads."""
 _CREDENTIALS: Final = ("authorization", "x-api-key")
 _MODES: Final = {
     "open": Mode.FORCED_OPEN,
@@ -189,7 +190,7 @@ class State:
 def _key(origin: str) -> str:
     try:
         url = urlsplit(origin)
-        port = url.port or _PORTS[url.scheme]
+        port = url.port or PORTS[url.scheme]
     except (ValueError, KeyError):
         url, port = urlsplit(""), 0
     if not url.hostname:

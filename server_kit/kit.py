@@ -8,12 +8,13 @@ A request goes one way through it::
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 from resilient_http import context
 from resilient_http.problems import Contract
-from server_kit import request_id
+from server_kit import deadline, request_id
 from server_kit.asgi import ASGIApp, Receive, Scope, Send, headers_of, values_of
 from server_kit.exchange import KEY, Exchange, exchange_of
 from server_kit.frameworks import adopt
@@ -128,8 +129,11 @@ class _Kit:
         trace_token = context.traceparent.set(_traceparent(scope))
         # Whoever calls us from within its own process does its own retries.
         sending_token = context.is_sending.set(False)
+        left = deadline.inherited(headers_of(scope))
+        bound = nullcontext() if left is None else context.deadline(left)
         try:
-            await responder.serve(self._app, receive)
+            with bound:  # what is called from here has no more time than its caller
+                await responder.serve(self._app, receive)
         finally:
             context.is_sending.reset(sending_token)
             context.traceparent.reset(trace_token)
