@@ -28,16 +28,21 @@ def errors_of(call: Call) -> tuple[type[Exception], ...]:
     return (call.family.http.TransportError,)
 
 
-def is_own_mistake(call: Call, error: Exception) -> bool:
-    """Whether no other origin and no other time would make a difference."""
-    http = call.family.http
-    return isinstance(error, http.LocalProtocolError | http.UnsupportedProtocol)
+def what_is_bad(
+    call: Call, response: Response | None, raised: Exception | None
+) -> Exception | None:
+    """Return the error of a call that ends badly; None if it does not.
 
-
-def is_bad(response: Response) -> bool:
-    """Whether a call that ends with this answer ends badly."""
+    A mistake of the caller's is raised as it is: no other origin and no other time
+    would make a difference.
+    """
+    if response is None:
+        http = call.family.http
+        mistakes = (http.LocalProtocolError, http.UnsupportedProtocol)
+        return None if isinstance(raised, mistakes) else raised
     status = response.status_code
-    return status == _THROTTLED or judge_status(status) is Outcome.FAILURE
+    failed = judge_status(status) is Outcome.FAILURE or status == _THROTTLED
+    return response.error() if failed else None
 
 
 def moved(hop: Hop) -> Any:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anyio
 import pytest
 
 from resilient_http import BreakerConfig, Policy
@@ -145,3 +146,34 @@ async def test_anything_else_is_no_answer(colour: Colour) -> None:
 def test_a_fallback_that_is_none_is_refused_by_name(given: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=r"Policy\.fallback must be"):
         Policy(fallback=given)
+
+
+@pytest.mark.parametrize("ending", [LookupError, KeyboardInterrupt])
+async def test_a_fallback_that_fails_leaves_nothing_open(
+    colour: Colour, ending: type[BaseException]
+) -> None:
+    def fail(request: httpx.Request, error: Exception) -> httpx.Response:
+        raise ending
+
+    world = World(503)
+    policy = Policy(fallback=fail, retry=None)
+    async with world.caller(colour, policy=policy) as caller:
+        with pytest.raises(ending):
+            await caller.open()
+        known = caller.client.snapshot()["origins"]["http://a:80"]  # type: ignore[union-attr]  # ours
+    world.assert_closed()
+    assert known["breaker"]["in_flight"] == 0
+
+
+async def test_a_fallback_that_is_cancelled_leaves_nothing_open() -> None:
+    async def hang(request: httpx.Request, error: Exception) -> httpx.Response:
+        scope.cancel()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    world = World(503)
+    policy = Policy(fallback=hang, retry=None)
+    async with world.caller("async", policy=policy) as caller:
+        with anyio.CancelScope() as scope:
+            await caller.open()
+    world.assert_closed()
