@@ -61,7 +61,8 @@ class Call:
         sender: Sender,
     ) -> None:
         own, policy = None, settings.policy
-        if len(request.extensions) > 1:  # more than httpx's own "timeout"
+        extensions = request.extensions
+        if len(extensions) != 1 or "timeout" not in extensions:  # which is httpx's own
             own = deadline_of(request)
             self.is_said_idempotent = is_said_idempotent(request)
             policy = settings.policy_for(request)

@@ -97,7 +97,7 @@ def declared(cls: type, taken: frozenset[str]) -> dict[str, Member]:
     """
     # One frame up is __init_subclass__, the next is where the class is being defined:
     # a class made inside a function may name types that are local to it.
-    around = sys._getframe(2).f_locals  # noqa: SLF001
+    around = sys._getframe(2).f_locals  # noqa: SLF001 - no other way to it
     found = {}
     for name, annotation in _own_annotations(cls, around).items():
         if annotation is ClassVar or get_origin(annotation) is ClassVar:

@@ -46,6 +46,8 @@ class After:
             )
 
 
+_TOO_MANY: Final = 429
+
 Part: TypeAlias = bytes | Exception | type[Exception] | After | Callable[[], bytes]
 """What a body consists of; an exception breaks it off."""
 
@@ -307,8 +309,8 @@ def _decides(step: Any) -> bool:
 
 def _implied(error: AppException) -> dict[str, str]:
     """Return what `server_kit` says of a problem in headers."""
-    implied = {"cache-control": "no-store"} if error.status == 429 else {}  # noqa: PLR2004
-    may_wait = error.status in (429, 503)
+    implied = {"cache-control": "no-store"} if error.status == _TOO_MANY else {}
+    may_wait = error.status in (_TOO_MANY, 503)
     if isinstance(error, IdempotencyKeyInProgressException):
         may_wait = True
     if may_wait and error.retry_after is not None:

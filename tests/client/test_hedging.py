@@ -385,3 +385,40 @@ def test_in_threads_too_an_answer_that_lost_is_closed() -> None:
     ):
         assert response.status_code == 200
         assert [body.closed for body in bodies] == [True, False]
+
+
+class Stubborn(httpx.AsyncBaseTransport):
+    """Answers its first send although that was called off, once it is let."""
+
+    def __init__(self) -> None:
+        self.never, self.let, self.called_off = [anyio.Event() for _ in range(3)]
+        self.bodies = [Held(self.never), Held(self.never)]
+        self.sends = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        number, self.sends = self.sends, self.sends + 1
+        if number == 0:
+            try:
+                await self.never.wait()
+            except anyio.get_cancelled_exc_class():
+                self.called_off.set()
+                with anyio.CancelScope(shield=True):
+                    await self.let.wait()
+        return httpx.Response(200, stream=self.bodies[number])
+
+
+@pytest.mark.case("C7")
+async def test_a_call_that_is_cancelled_as_it_drops_leaves_nothing_open() -> None:
+    transport = Stubborn()
+    state = State(clock=ManualClock())
+    options: Any = {"transport": transport, "state": state, "policy": AT_ONCE}
+    async with AsyncClient(**options) as client:
+        request = client.build_request("GET", "http://a/")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: client.send(request, stream=True))
+            await transport.called_off.wait()
+            tasks.cancel_scope.cancel()
+            transport.let.set()
+        known = client.snapshot()["origins"]["http://a:80"]
+    assert [body.closed for body in transport.bodies] == [True, True]
+    assert known["breaker"]["in_flight"] == 0

@@ -205,3 +205,13 @@ async def test_a_shared_state_is_one_memory(colour: Colour) -> None:
     known = state.snapshot()["origins"]["http://a:80"]
     assert (known["calls"], known["sends"]) == (5, 5)
     assert known["breaker"]["state"] == "open"
+
+
+async def test_a_transport_heeds_a_request_that_has_nothing_but_its_policy() -> None:
+    world = World(503)
+    transport = AsyncResilientTransport(world.transport, state=world.state)
+    once = {"policy": Policy(retry=None)}
+    request = httpx.Request("GET", "http://a/", extensions=once)
+    response = await transport.handle_async_request(request)
+    await response.aclose()
+    assert world.sends == 1
