@@ -57,6 +57,8 @@ async def test_a_drip_ends_at_the_deadline(colour: Colour, part: str, how: str) 
         assert took == pytest.approx(0.5, abs=0.1)
         assert isinstance(caught.value, httpx.TimeoutException)
         assert caught.value.received
+        # By the timer of the send, which knows it for one, and not by the net below it.
+        assert len(caught.value.attempts) == 1
         assert server.closed_by_peer.wait(5)
         assert connections(client) == []
         await close(client)
