@@ -80,6 +80,8 @@ class Call:
         """What a transport may raise in place of an answer."""
         self.is_nested = is_sending.get()
         """Whether a call around this one does the retries."""
+        self.retry = None if self.is_nested else retry
+        """When to try again; None for never."""
         if policy.idempotency_keys and request.method in ("POST", "PATCH"):
             _give_key(request)
         self.now: Callable[[], float] = settings.state.clock.now

@@ -12,15 +12,18 @@ from typing import Any, Final, Self
 
 from resilient_http import errors, events
 from resilient_http._core import announced
+from resilient_http._core.breaker import Permit, Refusal
 from resilient_http._core.concurrency import Limiter
 from resilient_http._core.hop import Plan
 from resilient_http._core.lane import Lane, Pass
+from resilient_http._core.origin import Origin
 from resilient_http._core.pacer import Pacer
 from resilient_http._core.steps import (
     Command,
     Done,
     Ending,
     Failure,
+    Flow,
     Hedge,
     Late,
     Reply,
@@ -30,7 +33,7 @@ from resilient_http._core.steps import (
     load_of,
     outcome_of,
 )
-from resilient_http._core.verdict import Load, Outcome, Request
+from resilient_http._core.verdict import Load, Outcome, Request, is_fine
 from resilient_http.bodies import upload_of
 from resilient_http.call import Call
 from resilient_http.events import Trail
@@ -43,6 +46,8 @@ from resilient_http.settings import key_of
 
 _log: Final = logging.getLogger("resilient_http")
 _SENDS: Final = (Send, Hedge)  # a union would be made anew each time
+_SEND: Final = Send()
+_DONE: Final = Done()
 _HOLDING: Final = (429, 503)
 _SHOULD_RETRY: Final = "x-should-retry"
 """What the SDKs made by Stainless (openai, anthropic, groq) ask before they retry."""
@@ -59,6 +64,9 @@ class Hop:
     # Defaults of the class, and not set for each: there is one of these for each hop.
     command: Command | None = None
     _ending: Ending | None = None
+    _flow: Flow | None = None
+    """What decides; None until there is more to decide than whether to send."""
+    _permit: Permit | None = None
     _seen: Reply | None = None
     _passed: Pass | None = None
     _last_error: Exception | None = None
@@ -82,28 +90,12 @@ class Hop:
 
     def __enter__(self) -> Self:
         call, state = self.call, self._state
-        policy = call.policy
-        retry = None if call.is_nested else policy.retry
         with state.lock:
-            self._origin = origin = state.origin(self.key, policy)
-            pacer = None
-            if origin.pacers:
-                pacer = origin.pacers.get(state.partition(self.request.headers))
-            is_new_call = not call.attempts
-            self._lane = Lane(origin, policy, pacer, is_new_call=is_new_call)
-            plan = Plan(
-                facts=self.facts,
-                retry=retry,
-                nested=call.is_nested,
-                lane=self._lane,
-                limits=call.limits,
-                rng=state.rng,
-                wake=self._wake,
-                trail=self._trail,
-            )
-            self._flow = plan.run(call.now())
+            self._origin = origin = state.origin(self.key, call.policy)
             origin.calls += 1
-            self._step(None)
+            self._began = call.now()
+            if not self._may_go_at_once(origin):
+                self._step(self._begin(), None)
         if self._trail is not None:
             self._tell(self._trail)
         return self
@@ -116,7 +108,10 @@ class Hop:
     ) -> None:
         if self._ending is None:
             with self._state.lock:
-                self._flow.close()
+                if self._flow is None:
+                    self._origin.abandon(self._permit, self._began)
+                else:
+                    self._flow.close()
                 if self._origin.limiter is not None:
                     self._hand_over(self._origin.limiter)
         if self._upload is not None:
@@ -179,7 +174,12 @@ class Hop:
         # The lock is held for a step of the flow and never across I/O, which is why
         # the machines in `_core` need none.
         with self._state.lock:
-            self._step(seen)
+            if self._flow is not None:
+                self._step(self._flow, seen)
+            elif not self._went_well(seen):
+                flow = self._begin()
+                next(flow)  # to where it has sent, as we have
+                self._step(flow, seen)
         if self._trail is not None:
             self._tell(self._trail)
 
@@ -246,12 +246,65 @@ class Hop:
     def _wake(self) -> None:
         self.wake()
 
-    def _step(self, seen: Seen | None) -> None:
+    def _may_go_at_once(self, origin: Origin) -> bool:
+        """Have leave for a send with nothing in its way: most hops are no more.
+
+        The plan is made if that does not go well, and then takes over.
+        """
+        call = self.call
+        if self._trail is not None or origin.pacers or not origin.is_plain:
+            return False
+        if self._began >= call.limits.call_at:
+            return False
+        granted = origin.admit(call.policy, self._began)
+        if isinstance(granted, Refusal):
+            return False
+        self._permit, self.command = granted, _SEND
+        origin.sends += 1
+        return True
+
+    def _went_well(self, seen: Seen) -> bool:
+        """Take in the answer to such a send, if nothing is left to decide."""
+        call = self.call
+        if not isinstance(seen, Reply) or seen.unread:
+            return False
+        if not is_fine(seen.answer, call.retry):
+            return False
+        self._origin.succeed(call.policy, self._permit, seen.now)
+        self.command, self._ending = None, _DONE
+        return True
+
+    def _begin(self) -> Flow:
+        call, state, origin = self.call, self._state, self._origin
+        pacer = None
+        if origin.pacers and self.command is None:
+            pacer = origin.pacers.get(state.partition(self.request.headers))
+        self._lane = Lane(
+            origin,
+            call.policy,
+            pacer,
+            is_new_call=not call.attempts,
+            granted=self._permit,
+        )
+        plan = Plan(
+            facts=self.facts,
+            retry=call.retry,
+            nested=call.is_nested,
+            lane=self._lane,
+            limits=call.limits,
+            rng=state.rng,
+            wake=self._wake,
+            trail=self._trail,
+        )
+        self._flow = plan.run(self._began)
+        return self._flow
+
+    def _step(self, flow: Flow, seen: Seen | None) -> None:
         origin = self._origin
         breaker = None if self._trail is None else origin.breaker
         era = 0 if breaker is None else breaker.era
         try:
-            self.command = next(self._flow) if seen is None else self._flow.send(seen)
+            self.command = next(flow) if seen is None else flow.send(seen)
         except StopIteration as end:
             self.command, self._ending = None, end.value
         else:

@@ -75,17 +75,24 @@ class Lane:
         policy: Says which of them it asks.
         pacer: What the server told our partition; None if it told nothing.
         is_new_call: Whether the rate limit is to be asked: a redirect is no new call.
+        granted: Leave for the first send, where it was had before.
 
     """
 
     __slots__ = (
-        *("_breaker", "_bucket", "_budget", "_first", "_hedge", "_latencies"),
+        *("_breaker", "_bucket", "_budget", "_first", "_granted", "_hedge", "_latencies"),
         *("_limit", "_limiter", "_pacer", "_paid", "_place", "_throttler"),
         *("hedges", "is_observant", "is_open"),
     )
 
     def __init__(
-        self, origin: Origin, policy: Policy, pacer: Pacer | None, *, is_new_call: bool
+        self,
+        origin: Origin,
+        policy: Policy,
+        pacer: Pacer | None,
+        *,
+        is_new_call: bool,
+        granted: Permit | None = None,
     ) -> None:
         self._breaker = None if policy.breaker is None else origin.breaker
         self._budget = None if policy.budget is None else origin.budget
@@ -107,6 +114,7 @@ class Lane:
         self._limit = policy.rate_limit
         self._place: Place | None = None
         self._first: Permit | None = None
+        self._granted = granted
         self._paid: Payment | None = None
 
     # Its turn.
@@ -155,8 +163,8 @@ class Lane:
 
     def admit(self, now: float, slot: Slot | None = None) -> Pass | Refusal | Full:
         """Ask for leave to send, with the `slot` that was waited for, if one was."""
-        permit = None
-        if self._breaker is not None:
+        permit, self._granted = self._granted, None
+        if self._breaker is not None and permit is None:
             granted = self._breaker.admit(now)
             if isinstance(granted, Refusal):
                 self._free(slot, now)

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from random import Random
 from typing import Any, Final
 
-from resilient_http._core.breaker import Breaker, BreakerState, Mode
+from resilient_http._core.breaker import Breaker, BreakerState, Mode, Permit, Refusal
 from resilient_http._core.bucket import Bucket
 from resilient_http._core.budget import Budget
 from resilient_http._core.concurrency import Limiter
@@ -22,7 +22,7 @@ class Origin:
 
     __slots__ = (
         *("breaker", "bucket", "budget", "latencies", "limiter", "pacers", "throttler"),
-        *("calls", "expired", "refused", "sends", "made_for"),
+        *("calls", "expired", "is_plain", "made_for", "refused", "sends"),
     )
 
     def __init__(self) -> None:
@@ -43,6 +43,8 @@ class Origin:
         """Calls whose deadline passed."""
         self.made_for: Policy | None = None
         """The policy that was last equipped for."""
+        self.is_plain = False
+        """Whether it asks for no more than a breaker and a budget."""
 
     def equip(self, policy: Policy, rng: Random) -> None:
         """Make the machines that `policy` asks for and that are not there yet.
@@ -50,6 +52,8 @@ class Origin:
         The first policy to ask for a machine makes it, and it stays as it was made.
         """
         self.made_for = policy
+        more = policy.rate_limit, policy.throttle, policy.concurrency, policy.hedge
+        self.is_plain = more == (None, None, None, None)
         if self.breaker is None and policy.breaker is not None:
             self.breaker = Breaker(policy.breaker, rng)
         if self.budget is None and policy.budget is not None:
@@ -63,6 +67,24 @@ class Origin:
         hedge = policy.hedge
         if self.latencies is None and hedge is not None and hedge.delay is None:
             self.latencies = Latencies(hedge.quantile)
+
+    def admit(self, policy: Policy, now: float) -> Permit | Refusal | None:
+        """Ask for leave to send where all is plain; None where nobody is asked."""
+        if self.breaker is None or policy.breaker is None:
+            return None
+        return self.breaker.admit(now)
+
+    def succeed(self, policy: Policy, permit: Permit | None, now: float) -> None:
+        """Take in that such a call went well at once."""
+        if self.breaker is not None and permit is not None:
+            self.breaker.settle(permit, failed=False, now=now)
+        if self.budget is not None and policy.budget is not None:
+            self.budget.succeed()
+
+    def abandon(self, permit: Permit | None, now: float) -> None:
+        """Take back leave of which nothing came."""
+        if self.breaker is not None and permit is not None:
+            self.breaker.abandon(permit, now)
 
     def pacer(self, partition: bytes) -> Pacer:
         """Return what the server told one partition of its clients."""
