@@ -108,7 +108,7 @@ def upload_of(request: Any, colour: type, family: Family) -> Upload | None:
     A body of the wrong colour is left for httpx to refuse.
     """
     stream = request.stream
-    if isinstance(stream, family.http.ByteStream):
+    if isinstance(stream, family.bytes):
         if len(stream._stream) <= PIECE:  # noqa: SLF001 - it has no length of its own
             return None
     elif not isinstance(stream, colour):
@@ -132,7 +132,7 @@ def _unheard(count: int) -> None:
 
 def _rewinder(stream: Any, family: Family) -> Callable[[], object] | None:
     """Return what brings `stream` back to its first byte; None for a one-shot body."""
-    if isinstance(stream, family.http.ByteStream):
+    if isinstance(stream, family.bytes):
         return _nothing_to_do
     # httpx has no public name for the rest, and they are told apart by what they hold.
     if hasattr(stream, "fields"):

@@ -13,7 +13,6 @@ from resilient_http.settings import (
     Settings,
     deadline_of,
     is_said_idempotent,
-    longest_phase_of,
 )
 
 _OUR_KEY: Final = "resilient_http.idempotency_key"
@@ -51,6 +50,8 @@ class Call:
     announced: frozenset[str] = frozenset()
     """The headers of ours that the request carries."""
     is_said_idempotent = False
+    loop: Any = None
+    """The asyncio loop it is made in; None where there is none."""
 
     def __init__(
         self,
@@ -73,14 +74,9 @@ class Call:
         self.policy = policy
         self.streamed = streamed
         self.sender = sender
-        retry = policy.retry
-        chosen = None if retry is None else retry.retryable_exceptions
-        expected = self.family.expected
-        self.expected = expected if chosen is None else (*expected, *chosen)
-        """What a transport may raise in place of an answer."""
         self.is_nested = is_sending.get()
         """Whether a call around this one does the retries."""
-        self.retry = None if self.is_nested else retry
+        self.retry = None if self.is_nested else policy.retry
         """When to try again; None for never."""
         if policy.idempotency_keys and request.method in ("POST", "PATCH"):
             _give_key(request)
@@ -91,9 +87,16 @@ class Call:
             self.began,
             deadline=policy.deadline if own is None else own,
             attempt=policy.attempt_timeout,
-            longest_phase=longest_phase_of(request),
+            longest_phase=settings.longest_phase_of(request),
             outer=time_left(),
         )
+
+    @property
+    def expected(self) -> tuple[type[Exception], ...]:
+        """What a transport may raise in place of an answer."""
+        retry, expected = self.policy.retry, self.family.expected
+        chosen = None if retry is None else retry.retryable_exceptions
+        return expected if chosen is None else (*expected, *chosen)
 
     def chosen_left(self) -> float:
         """Return what is left of the deadline that somebody chose, in seconds."""

@@ -2,7 +2,8 @@
 
 Two seams, both tried against httpx's own tests: `send` opens the call, and
 `_send_single_request` brings each of its hops home. Redirects, authentication, cookies,
-event hooks, mounts and proxies stay httpx's own.
+event hooks, mounts and proxies stay httpx's own; authentication is passed by where
+there is none.
 """
 
 import math
@@ -83,7 +84,7 @@ class Calls:
         @property
         def cookies(self) -> Any:
             """Cookies to send with each request, and those that answers brought."""
-            return vars(self)["_cookies"]
+            return self._cookies
 
         @cookies.setter
         def cookies(self, cookies: Any) -> None:
@@ -114,7 +115,8 @@ class AsyncCalls(Calls):
         ) -> Any:
             """Send a request: one call, with all its sends, redirects and waits."""
             family: Any = super()
-            family._set_timeout(request)
+            if "timeout" not in request.extensions:
+                family._set_timeout(request)
             call = Call(self._settings, request, streamed=stream, sender=self)
             token = current.set(call)
             try:
@@ -126,19 +128,27 @@ class AsyncCalls(Calls):
                 current.reset(token)
             raise call.too_late(request)
 
+        # No coroutines of their own, those that follow: they only hand on another's.
+
+        def _send_handling_auth(self, request: Any, auth: Any, **options: Any) -> Any:
+            if type(auth) is self._family.http.Auth:  # nothing, by way of generators
+                return self._send_handling_redirects(request, **options)
+            return super()._send_handling_auth(request, auth, **options)
+
+        def _send_single_request(self, request: Any) -> Any:
+            call = current.get()
+            call.loop = settle(self)
+            send = super()._send_single_request
+            hop = Hop(call, request, self._family.http.AsyncByteStream)
+            if call.policy.fallback is None:
+                return acarry_out(hop, send)
+            return arescue(hop, send)
+
     async def aclose(self) -> None:
         """Close the transports."""
         settle(self)
         family: Any = super()
         await family.aclose()
-
-    async def _send_single_request(self, request: Any) -> Any:
-        settle(self)
-        send = super()._send_single_request  # type: ignore[misc]  # httpx's, by mix-in
-        hop = Hop(current.get(), request, self._family.http.AsyncByteStream)
-        if hop.call.policy.fallback is None:
-            return await acarry_out(hop, send)
-        return await arescue(hop, send)
 
 
 class SyncCalls(Calls):
@@ -149,7 +159,8 @@ class SyncCalls(Calls):
         def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
             """Send a request: one call, with all its sends, redirects and waits."""
             family: Any = super()
-            family._set_timeout(request)
+            if "timeout" not in request.extensions:
+                family._set_timeout(request)
             call = Call(self._settings, request, streamed=stream, sender=self)
             token = current.set(call)
             try:
@@ -157,12 +168,17 @@ class SyncCalls(Calls):
             finally:
                 current.reset(token)
 
-    def _send_single_request(self, request: Any) -> Any:
-        send = super()._send_single_request  # type: ignore[misc]  # httpx's, by mix-in
-        hop = Hop(current.get(), request, self._family.http.SyncByteStream)
-        if hop.call.policy.fallback is None:
-            return carry_out(hop, send)
-        return rescue(hop, send)
+        def _send_handling_auth(self, request: Any, auth: Any, **options: Any) -> Any:
+            if type(auth) is self._family.http.Auth:  # likewise
+                return self._send_handling_redirects(request, **options)
+            return super()._send_handling_auth(request, auth, **options)
+
+        def _send_single_request(self, request: Any) -> Any:
+            send = super()._send_single_request
+            hop = Hop(current.get(), request, self._family.http.SyncByteStream)
+            if hop.call.policy.fallback is None:
+                return carry_out(hop, send)
+            return rescue(hop, send)
 
 
 class AsyncClient(AsyncCalls, httpx.AsyncClient):
@@ -273,6 +289,10 @@ def _lean(family: Family) -> Any:
         def extract_cookies(self, response: Any) -> None:
             if b"set-cookie" in news(response):
                 super().extract_cookies(response)
+
+        def __bool__(self) -> bool:
+            # Without a look: each call asks, and nearly every jar is empty.
+            return bool(self.jar._cookies) and super().__bool__()
 
     return Cookies
 

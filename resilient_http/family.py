@@ -45,6 +45,8 @@ class Family:
         """What happens before the first byte of the request leaves."""
         self.expected: Kinds = (http.TransportError,)
         """What a transport may raise in place of an answer."""
+        self.bytes: Any = http.ByteStream
+        """What a body is that was there from the start."""
         self.bodies = (http.AsyncByteStream, http.SyncByteStream)
         """What a body is, of either colour."""
         self._streams: dict[type, Any] = {}

@@ -164,13 +164,13 @@ class Hop:
 
     def advance(self, seen: Seen) -> None:
         """Take in what came of the command, and find the next."""
-        if isinstance(seen, Failure):
-            self._last_error = self.out[seen.copy].error
-        elif isinstance(seen, Reply):
+        if isinstance(seen, Reply):
             self._seen = seen
             response = self.out[seen.copy].response
             if response is not None and response.announces:
                 self._take_note(seen, response)
+        elif isinstance(seen, Failure):
+            self._last_error = self.out[seen.copy].error
         # The lock is held for a step of the flow and never across I/O, which is why
         # the machines in `_core` need none.
         with self._state.lock:
@@ -224,7 +224,8 @@ class Hop:
         response.attempts = self.call.attempts
         if ending.is_final:
             response.headers[_SHOULD_RETRY] = "false"
-        response.request = self.request  # where it answers a copy
+        if chosen.request is not self.request:  # but its copy
+            response.request = self.request
         self._passed = ending.passed
         if self._passed is not None:
             self.out = [chosen]
@@ -267,7 +268,7 @@ class Hop:
         """Take in the answer to such a send, if nothing is left to decide."""
         call = self.call
         if not isinstance(seen, Reply) or seen.unread:
-            return False
+            return False  # or more may yet go wrong
         if not is_fine(seen.answer, call.retry):
             return False
         self._origin.succeed(call.policy, self._permit, seen.now)

@@ -15,11 +15,13 @@ from resilient_http.family import Family
 from resilient_http.problems import MEDIA_TYPE, AppException, Contract
 from resilient_http.problems.contract import MAX_DOCUMENT
 
+_FIRST_REDIRECT: Final = 300
 FIRST_ERROR: Final = 400
 _ANNOUNCING: Final = frozenset(
     {b"retry-after", b"ratelimit", b"ratelimit-remaining", b"x-ratelimit-remaining"}
 )
-_NEWS: Final = _ANNOUNCING | {b"set-cookie"}
+_FAMILIES: Final = ("httpx", "httpx2")
+_NEWS: Final = _ANNOUNCING | {b"set-cookie", b"content-encoding"}
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 
 
@@ -34,8 +36,11 @@ class TypedErrors(_Plain):
 
     _family: Family
     _contract: Contract
+    _news: tuple[bytes, ...]
     attempts: tuple[Attempt, ...] = ()
     """Every send of the call, in order, this answer's included."""
+    has_own_close = False
+    """Whether closing it takes more than closing its body."""
     peeked: bytes = b""
     """What was read of an error's body before its caller was asked."""
 
@@ -45,34 +50,40 @@ class TypedErrors(_Plain):
         return hasattr(self, "_content")
 
     def begin_body(self) -> Any:
-        """Return the raw body, to be read to its end and told to `count`."""
+        """Return the raw body, to be read to its end and given to `keep`."""
         self.is_stream_consumed = True
-        self._num_bytes_downloaded = 0
         # Past what httpx puts around it to time it, which would keep its generator
         # from being ended: closing goes through that all the same.
         bound = getattr(self.stream, "_stream", None)
         return bound if isinstance(bound, self._family.bodies) else self.stream
 
-    def count(self, raw: bytes) -> None:
-        """Take note of bytes that came in."""
-        self._num_bytes_downloaded += len(raw)
+    @property
+    def has_redirect_location(self) -> bool:
+        """Whether it sends the caller elsewhere."""
+        # What httpx compares it with takes longer to look up than all else here.
+        return _FIRST_REDIRECT <= self.status_code < FIRST_ERROR and (
+            super().has_redirect_location
+        )
 
     @property
     def announces(self) -> bool:
         """Whether it may say when to come again."""
-        return not _ANNOUNCING.isdisjoint(news(self))
+        return not _ANNOUNCING.isdisjoint(self._news)
 
     def decoder(self) -> Any:
         """Return what undoes the content encoding; None where there is none."""
-        if "content-encoding" not in self.headers:
+        if b"content-encoding" not in self._news:
             return None
         return self._get_content_decoder()
 
-    def keep(self, content: bytes) -> None:
-        """Take the body, as it was read to its end."""
+    def keep(self, content: bytes, raw: int) -> None:
+        """Take the body, as it was read to its end in so many `raw` bytes."""
         self._content = content
-        # The stream that httpx bound to this response would keep it in a cycle.
-        self._replace(self._family.http.ByteStream(content))
+        self._num_bytes_downloaded = raw
+        if not hasattr(self.stream, "elapsed"):
+            # What httpx binds to a response holds it, and both would wait for the
+            # collector; what httpx2 does holds the time and nothing else.
+            self.stream = self._family.bytes(content)
 
     def rejoin(self, first: list[bytes], rest: object, whole: object) -> None:
         """Put back the part of the body that was read ahead of the caller."""
@@ -144,6 +155,7 @@ def adopt(response: Any, family: Family, contract: Contract) -> Response:
     if not isinstance(response, TypedErrors):
         cls: Any = type(response)
         response.__class__ = ours(cls)
+        news(response)
     response._family, response._contract = family, contract  # noqa: SLF001 - it is ours now
     return cast("Response", response)
 
@@ -153,7 +165,9 @@ def ours(cls: Any) -> type[Response]:
     """Return the class that is `cls`, and knows its contract."""
     if cls is httpx.Response:
         return Response
-    return cast("type[Response]", type(cls.__name__, (TypedErrors, cls), {}))
+    closed_by = cls.aclose.__module__.partition(".")[0]
+    own = {"has_own_close": closed_by not in _FAMILIES}
+    return cast("type[Response]", type(cls.__name__, (TypedErrors, cls), own))
 
 
 def carries_problem(response: Response) -> bool:

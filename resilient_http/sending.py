@@ -65,8 +65,6 @@ class Sending:
         self.call = call
         self.request = request
         self.copy = copy
-        self.expected = call.expected
-        """What a transport may raise in place of an answer."""
         self._number = number
         self._trail = trail
         self._began = call.now()

@@ -42,6 +42,7 @@ class Settings:
             if not callable(listener):
                 raise TypeError(f"listeners must be callables, got {listener!r}")
         self.routes = None if routes is None else Routes(routes, base_url)
+        self._phases: tuple[dict[str, float | None], float] = {}, 0.0
 
     def policy_for(self, request: Any) -> Policy:
         """Return the policy of a request: its own, its route's, or the client's."""
@@ -52,6 +53,19 @@ class Settings:
         if self.routes is not None:
             return self.routes.find(request) or self.policy
         return self.policy
+
+    def longest_phase_of(self, request: Any) -> float:
+        """Return the longest of the timeouts httpx was given, in seconds.
+
+        Infinity if it is to wait for one of them without end.
+        """
+        timeout = request.extensions.get("timeout", {})
+        known, longest = self._phases
+        if known != timeout:  # which it hardly ever is: they are the client's
+            phases = [math.inf if it is None else it for it in timeout.values()]
+            longest = max(phases, default=0.0)
+            self._phases = dict(timeout), longest
+        return longest
 
 
 class Routes:
@@ -127,18 +141,6 @@ def is_said_idempotent(request: Any) -> bool:
     said: bool | None = request.extensions.get("idempotent")
     check("extensions['idempotent']", said, bool)
     return said is True
-
-
-def longest_phase_of(request: Any) -> float:
-    """Return the longest of the timeouts httpx was given, in seconds.
-
-    Infinity if it is to wait for one of them without end.
-    """
-    timeout: Mapping[str, float | None] = request.extensions.get("timeout", {})
-    phases = timeout.values()
-    if None in phases:
-        return math.inf
-    return max(phases, default=0.0)  # type: ignore[return-value,type-var]  # no None
 
 
 def check(name: str, value: object, kind: type) -> None:

@@ -67,8 +67,8 @@ class AsyncTransport(Transport):
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send `request` as often as the policy allows; return the last answer."""
-        settle(self)
         call = Call(self._settings, request, streamed=True, sender=self)
+        call.loop = settle(self)
         hop = Hop(call, request, self._family.http.AsyncByteStream)
         if call.policy.fallback is None:
             return await acarry_out(hop, self._send_once)

@@ -58,4 +58,5 @@ class Budget:
 
         """
         earned = _EARNED if last is None else last.tokens
-        self._tokens = min(self._tokens + earned, self._config.capacity)
+        if self._tokens < self._config.capacity:
+            self._tokens = min(self._tokens + earned, self._config.capacity)

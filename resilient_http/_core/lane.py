@@ -80,7 +80,15 @@ class Lane:
     """
 
     __slots__ = (
-        *("_breaker", "_bucket", "_budget", "_first", "_granted", "_hedge", "_latencies"),
+        *(
+            "_breaker",
+            "_bucket",
+            "_budget",
+            "_first",
+            "_granted",
+            "_hedge",
+            "_latencies",
+        ),
         *("_limit", "_limiter", "_pacer", "_paid", "_place", "_throttler"),
         *("hedges", "is_observant", "is_open"),
     )

@@ -17,7 +17,7 @@ from resilient_http._hands.queueing import await_slot, wait_for_slot
 from resilient_http._hands.racing import arace, race
 from resilient_http._hands.reading import AsyncBody, Body, aread, read
 from resilient_http._hands.sync_backend import bounded
-from resilient_http._hands.timers import timer
+from resilient_http._hands.timers import timer_in
 from resilient_http.context import is_sending
 from resilient_http.hop import Hop
 from resilient_http.response import Response, adiscard, discard
@@ -79,7 +79,7 @@ async def asend(sending: Sending, send: AsyncSend) -> Ended:
     """Send a request once, with all that belongs to it; say how that ended."""
     token = is_sending.set(True)
     try:
-        with timer(sending.left) as time:
+        with timer_in(sending.call.loop, sending.left) as time:
             sending.rearm = time.rearm
             try:
                 answer = await send(sending.request)
@@ -98,7 +98,7 @@ async def asend(sending: Sending, send: AsyncSend) -> Ended:
                     with anyio.CancelScope(shield=True):
                         await aclose(sending.call.family, answer)
                 raise
-    except sending.expected as error:
+    except sending.call.expected as error:
         return sending.failed(error, stalled=time.stalled)
     finally:
         is_sending.reset(token)
@@ -121,7 +121,7 @@ def send_once(sending: Sending, send: SyncSend) -> Ended:
             except BaseException:
                 answer.close()
                 raise
-    except sending.expected as error:
+    except sending.call.expected as error:
         return sending.failed(error)
     finally:
         is_sending.reset(token)

@@ -6,7 +6,6 @@ both start with none. Versions and transports that are not known are left as the
 """
 # ruff: noqa: SLF001 - pools, and what their users have of ours, are private
 
-import asyncio
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
+from resilient_http._hands.loops import running_loop
 from resilient_http._hands.pool import owners
 from resilient_http.family import Family
 
@@ -41,17 +41,15 @@ def watch(user: User) -> None:
         _users.add(user)
 
 
-def settle(user: User) -> None:
-    """Forget the connections of another event loop than this one.
+def settle(user: User) -> Any:
+    """Forget the connections of another event loop than this one, and return this one.
 
-    They are not closed: that would take their own loop.
+    They are not closed: that would take their own loop. None is for where asyncio runs
+    no loop.
     """
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        loop = None
+    loop = running_loop()
     if loop is user._loop:
-        return
+        return loop
     user._loop = loop
     with suppress(AttributeError):  # a version with other names than those we know
         for pool in _pools(user):
@@ -59,6 +57,7 @@ def settle(user: User) -> None:
             if _loops.get(pool, loop) is not loop:
                 pool._connections.clear()
             _loops[pool] = loop
+    return loop
 
 
 def _pools(user: User) -> Iterator[Any]:

@@ -26,7 +26,12 @@ async def aread(sending: Sending, response: Response) -> None:
         try:
             async for raw in chunks:
                 body.add(raw)
-            await response.aclose()
+            if response.has_own_close:
+                await response.aclose()
+            else:  # as the family does it, but for naming the request in an error
+                response.is_closed = True
+                stream: Any = response.stream
+                await stream.aclose()
             body.end()
         except BaseException as error:
             sending.blame(error)
@@ -56,7 +61,9 @@ def read(sending: Sending, response: Response) -> None:
 class _Collected:
     """A body as it comes in, decoded and bounded."""
 
-    __slots__ = ("_decoder", "_most", "_parts", "_response", "_sending", "_size")
+    __slots__ = (
+        *("_decoder", "_most", "_parts", "_raw", "_response", "_sending", "_size"),
+    )
 
     def __init__(self, sending: Sending, response: Response) -> None:
         self._sending = sending
@@ -64,13 +71,15 @@ class _Collected:
         self._most = sending.call.policy.max_response_bytes
         self._decoder = response.decoder()
         self._parts: list[bytes] = []
-        self._size = 0
+        self._raw = self._size = 0
 
     def add(self, raw: bytes) -> None:
-        if self._parts:  # most bodies come in one, and need no more time
+        if self._raw:  # most bodies come in one, and need no more time
             self._sending.moved(len(raw))
-        self._response.count(raw)
-        if self._decoder is None:
+        self._raw += len(raw)
+        if self._decoder is None and self._most is None:
+            self._parts.append(raw)
+        elif self._decoder is None:
             self._take(raw)
         else:
             self._take_all(self._decoder.decode(raw))
@@ -78,8 +87,9 @@ class _Collected:
     def end(self) -> None:
         if self._decoder is not None:
             self._take_all(self._decoder.flush())
-        response, parts = self._response, self._parts
-        response.keep(parts[0] if len(parts) == 1 else b"".join(parts))
+        parts = self._parts
+        content = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._response.keep(content, self._raw)
 
     def _take_all(self, decoded: bytes | Iterable[bytes]) -> None:
         # One piece from httpx's decoders; pieces of bounded size from its fork's.
@@ -114,7 +124,7 @@ class AsyncBody(Around):
                         chunk = await anext(chunks, None)
                     except BaseException as error:
                         await mend(self._hop.call.family, self._stream, error)
-                        if isinstance(error, sending.expected):
+                        if isinstance(error, sending.call.expected):
                             self._hop.body_failed(error)
                         raise
                 if time.expired:
@@ -166,7 +176,7 @@ class Body(Around):
             with bounded(sending):
                 sending.check_time()
                 return next(chunks, None)
-        except sending.expected as error:
+        except sending.call.expected as error:
             if not sending.is_time_up(error):
                 self._hop.body_failed(error)
                 raise

@@ -16,6 +16,8 @@ from weakref import WeakKeyDictionary, ref
 
 import anyio
 
+from resilient_http._hands.loops import running_loop
+
 _STALL: Final = 0.25
 """Seconds by which a timer is late only if its loop had no time for it."""
 
@@ -48,12 +50,13 @@ class Timer(Protocol):
 
 def timer(left: Left) -> Timer:
     """Return a timer for the task that asks, on whichever loop."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return _ScopeTimer(left)
-    task = asyncio.current_task(loop)
-    if task is None:
+    return timer_in(running_loop(), left)
+
+
+def timer_in(loop: asyncio.AbstractEventLoop | None, left: Left) -> Timer:
+    """Return a timer for the task that asks, where its loop is known."""
+    task = None if loop is None else asyncio.current_task(loop)
+    if loop is None or task is None:
         return _ScopeTimer(left)
     return _TaskTimer(left, task, _table_of(loop))
 
@@ -63,12 +66,9 @@ def look() -> None:
 
     For clocks that jump: they pass a limit, and the loop's own time does not.
     """
-    try:
-        table = _tables.get(asyncio.get_running_loop())
-    except RuntimeError:
-        table = None
-    if table is not None:
-        table.look()
+    loop = running_loop()
+    if loop is not None and loop in _tables:
+        _tables[loop].look()
     for scope in tuple(_scopes.running):
         scope.rearm()
 

@@ -146,6 +146,52 @@ async def test_authentication_runs_once_for_a_hop(colour: Colour) -> None:
     assert sent == ["Token 1"] * 3
 
 
+async def test_a_transports_own_response_is_closed_its_own_way() -> None:
+    class Counted(httpx.Response):
+        closes = 0
+
+        async def aclose(self) -> None:
+            self.closes += 1
+            await super().aclose()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"all of it"
+
+    answer = Counted(200, content=body())
+    transport = httpx.MockTransport(lambda request: answer)
+    async with AsyncClient(transport=transport) as client:
+        assert (await client.get("http://a/")).content == b"all of it"
+    assert answer.closes == 1
+
+
+async def test_cookies_set_by_hand_go_out_and_those_of_answers_come_in(
+    colour: Colour,
+) -> None:
+    world = World(httpx.Response(200, headers={"Set-Cookie": "b=2"}), 200)
+    async with world.caller(colour, cookies={"a": "1"}) as caller:
+        await caller.get()
+        await caller.get()
+    assert [request.headers["Cookie"] for request in world.requests] == [
+        "a=1",
+        "a=1; b=2",
+    ]
+
+
+async def test_a_hook_may_turn_an_answer_into_a_redirect(colour: Colour) -> None:
+    def elsewhere(response: httpx.Response) -> None:
+        response.headers["Location"] = "http://a/there"
+
+    async def aelsewhere(response: httpx.Response) -> None:
+        elsewhere(response)
+
+    hook = aelsewhere if colour == "async" else elsewhere
+    world = World(302)
+    async with world.caller(colour, event_hooks={"response": [hook]}) as caller:
+        following = (await caller.get()).next_request
+    assert following is not None
+    assert str(following.url) == "http://a/there"
+
+
 async def test_a_request_id_stays_with_the_services_of_the_contract(
     colour: Colour,
 ) -> None:
