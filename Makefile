@@ -80,7 +80,7 @@ lock:
 	$(PIN) --extra server --group dev -o requirements-dev.txt
 	$(PIN) --group parity -o .ci/parity-requirements.txt
 	$(PIN) --group sdks -o .ci/sdks-requirements.txt
-	$(PIN) --extra aiohttp --extra httpx2 --group bench -o benchmarks/requirements.txt
+	$(PIN) --extra aiohttp --extra httpx2 --extra server --group bench -o benchmarks/requirements.txt
 
 clean:
 	rm -rf .venv $(BENCH) dist build

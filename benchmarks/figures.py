@@ -1,37 +1,20 @@
 """What the samples say, and the bars that they are held against."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Final
 
-from benchmarks.peers import BARE, GLUE, OURS, WITH_AIOHTTP
-from benchmarks.rounds import Plan, Sample, Samples
-from benchmarks.setting import Family, Setting
+from benchmarks.rounds import Sample, Samples
 
-OF_GLUE: Final = 1 / 4
-TIMES_BARE: Final = 1.25
-TIMES_BARE_LOOPBACK: Final = 1.05
-TIMES_BARE_AIOHTTP: Final = 0.7
-KIB_PER_ORIGIN: Final = 4.0
-
-
-@dataclass(slots=True)
-class Run:
-    """Everything that was measured."""
-
-    plan: Plan
-    samples: dict[Setting, Samples] = field(default_factory=dict)
-    left_out: dict[Setting, dict[str, str]] = field(default_factory=dict)
-    """Why who did not take part did not."""
-    memory: dict[Family, dict[str, float]] = field(default_factory=dict)
-    """Bytes for each idle origin."""
+BARE: Final = "bare"
+"""What every other contender is set against: it does the work, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """One contender in one setting: medians over the rounds.
 
-    What is set against plain httpx is so in each round, and the median taken after.
+    What is set against the bare one is so in each round, and the median taken after.
     """
 
     wall: float
@@ -41,10 +24,10 @@ class Figures:
     spread: tuple[float, float]
     """The quartiles of `cpu`."""
     times_wall: float
-    """Of what plain httpx takes."""
+    """Of what the bare one takes."""
     times_cpu: float
     adds: float
-    """µs of CPU over plain httpx."""
+    """µs of CPU over the bare one."""
 
 
 def figures(samples: Samples) -> dict[str, Figures]:
@@ -69,8 +52,8 @@ def _figures(own: list[Sample], bare: list[Sample]) -> Figures:
 class Verdict:
     """A bar, and whether it holds."""
 
-    where: Setting | Family
-    """A family alone: the memory of its clients."""
+    where: object
+    """What was measured: a heading of the table."""
     contender: str
     claim: str
     """What is to be at most `bar`."""
@@ -81,36 +64,3 @@ class Verdict:
     def holds(self) -> bool:
         """Whether it does."""
         return self.value <= self.bar
-
-
-def verdicts(run: Run) -> list[Verdict]:
-    """Hold the run against every bar that it can be held against."""
-    found: list[Verdict] = []
-    for setting, samples in run.samples.items():
-        if setting.colour == "async" and setting.over == "stub":
-            found += _of_stub(setting, figures(samples))
-        if setting.colour == "async" and setting.over == "loopback":
-            found += _of_loopback(setting, figures(samples))
-    found += [
-        Verdict(family, OURS, "KiB", kept[OURS] / 1024, KIB_PER_ORIGIN)
-        for family, kept in run.memory.items()
-    ]
-    return found
-
-
-def _of_stub(setting: Setting, found: dict[str, Figures]) -> list[Verdict]:
-    ours = found[OURS]
-    bars = [Verdict(setting, OURS, "x bare, CPU", ours.times_cpu, TIMES_BARE)]
-    if GLUE in found:
-        share = ours.adds / found[GLUE].adds
-        bars.append(Verdict(setting, OURS, "of what glue adds", share, OF_GLUE))
-    return bars
-
-
-def _of_loopback(setting: Setting, found: dict[str, Figures]) -> list[Verdict]:
-    wall = found[OURS].times_wall
-    bars = [Verdict(setting, OURS, "x bare, wall", wall, TIMES_BARE_LOOPBACK)]
-    if (faster := OURS + WITH_AIOHTTP) in found:
-        cpu = found[faster].times_cpu
-        bars.append(Verdict(setting, faster, "x bare, CPU", cpu, TIMES_BARE_AIOHTTP))
-    return bars

@@ -5,7 +5,8 @@ import tracemalloc
 from typing import Any, Final
 
 import resilient_http
-from benchmarks.peers import BARE, OURS, ours, plain
+from benchmarks.figures import BARE
+from benchmarks.peers import OURS, ours, plain
 from benchmarks.setting import Family, Setting
 
 _SLICES: Final = 10

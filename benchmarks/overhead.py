@@ -12,18 +12,32 @@ from dataclasses import replace
 from random import Random
 from typing import Any, Final, get_args
 
-from benchmarks import server
-from benchmarks.figures import Run, verdicts
+from rich.table import Table
+
+from benchmarks import answerer
+from benchmarks.figures import BARE, Verdict, figures
 from benchmarks.memory import bytes_per_origin
-from benchmarks.peers import BARE, OURS, PEERS, WITH_AIOHTTP
-from benchmarks.report import console, save, table
-from benchmarks.rounds import Plan, Samples, measure
+from benchmarks.peers import GLUE, OURS, PEERS, WITH_AIOHTTP
+from benchmarks.report import Run, bars, console, row, save, section, table
+from benchmarks.rounds import Plan, Repeat, Samples, measure
 from benchmarks.setting import Colour, Family, Over, Setting
 
-FULL: Final = Plan(rounds=60, calls=100, origins=1000)
-QUICK: Final = Plan(rounds=5, calls=20, origins=100)
+FULL: Final = Plan(rounds=60, calls=100)
+QUICK: Final = Plan(rounds=5, calls=20)
 
+OF_GLUE: Final = 1 / 4
+TIMES_BARE: Final = 1.25
+TIMES_BARE_LOOPBACK: Final = 1.05
+TIMES_BARE_AIOHTTP: Final = 0.7
+KIB_PER_ORIGIN: Final = 4.0
+
+_ORIGINS: Final = 1000
 _STUB_URL: Final = "http://stub.example/orders/A1"
+_PACKAGES: Final = (
+    *("httpx", "httpcore", "httpx2", "httpcore2", "httpx-aiohttp", "aiohttp", "h11"),
+    *("anyio", "pydantic", "tenacity", "purgatory", "aiolimiter"),
+    *("httpx-retries", "interlock-cb", "clientwright"),
+)
 
 
 def main() -> int:
@@ -31,21 +45,37 @@ def main() -> int:
     arguments = _arguments()
     plan = QUICK if arguments.quick else FULL
     terminal = console()
-    with server.running() as url, terminal.status("") as status:
-        run = Run(plan)
+    run = Run("overhead", "One call that goes well", plan, _PACKAGES)
+    memory: dict[str, dict[str, float]] = {}
+    with answerer.running() as url, terminal.status("") as status:
         for setting in _settings():
             status.update(f"{setting}: {plan.rounds} rounds")
             target = url if setting.over == "loopback" else _STUB_URL
-            run.samples[setting] = asyncio.run(_samples(setting, target, plan))
+            samples = asyncio.run(_samples(setting, target, plan))
+            run.samples[setting] = samples
             run.left_out[setting] = _left_out(setting)
+            run.bars += _verdicts(setting, samples)
         for family in get_args(Family):
-            status.update(f"{family}: memory of {plan.origins} origins")
-            run.memory[family] = bytes_per_origin(family, plan.origins)
-    terminal.print(table(run))
+            status.update(f"{family}: memory of {_ORIGINS} origins")
+            memory[family] = kept = bytes_per_origin(family, _ORIGINS)
+            kib = kept[OURS] / 1024
+            run.bars.append(Verdict(family, OURS, "KiB", kib, KIB_PER_ORIGIN))
+    run.more["bytes_per_idle_origin"] = memory
+    terminal.print(_with_memory(table(run), run, memory))
     if not arguments.quick:
         terminal.print(f"raw: {save(run)}")
-    failed = [verdict for verdict in verdicts(run) if not verdict.holds]
-    return 1 if arguments.check and failed else 0
+    return 1 if arguments.check and not run.holds else 0
+
+
+def _with_memory(
+    grid: Table, run: Run, memory: Mapping[str, Mapping[str, float]]
+) -> Table:
+    section(grid, "memory of an idle origin")
+    for family, kept in memory.items():
+        for name, count in kept.items():
+            cell = f"{count / 1024:.2f} KiB"
+            row(grid, f"{name}, {family}", cell, bars(run, family, name))
+    return grid
 
 
 def _arguments() -> argparse.Namespace:
@@ -70,13 +100,48 @@ def _settings() -> list[Setting]:
 
 async def _samples(setting: Setting, url: str, plan: Plan) -> Samples:
     clients = _clients(setting)
-    samples = await measure(clients, url, plan, Random())
+    repeats = {name: _repeat(client, url) for name, client in clients.items()}
+    samples = await measure(repeats, plan, Random())
     for client in clients.values():
         if setting.colour == "async":
             await client.aclose()
         else:
             client.close()
     return samples
+
+
+def _repeat(client: Any, url: str) -> Repeat:
+    async def aget(calls: int) -> None:
+        for _ in range(calls):
+            await client.get(url)
+
+    async def get(calls: int) -> None:
+        for _ in range(calls):
+            client.get(url)
+
+    return aget if hasattr(client, "aclose") else get
+
+
+def _verdicts(setting: Setting, samples: Samples) -> list[Verdict]:
+    """Hold what was measured in one setting against every bar there is for it."""
+    if setting.colour == "sync" or setting.over == "mock":
+        return []
+    found = figures(samples)
+    ours = found[OURS]
+    if setting.over == "loopback":
+        wall = ours.times_wall
+        told = [Verdict(setting, OURS, "x bare, wall", wall, TIMES_BARE_LOOPBACK)]
+        if (faster := OURS + WITH_AIOHTTP) in found:
+            cpu = found[faster].times_cpu
+            told.append(
+                Verdict(setting, faster, "x bare, CPU", cpu, TIMES_BARE_AIOHTTP)
+            )
+        return told
+    told = [Verdict(setting, OURS, "x bare, CPU", ours.times_cpu, TIMES_BARE)]
+    if GLUE in found:
+        share = ours.adds / found[GLUE].adds
+        told.append(Verdict(setting, OURS, "of what glue adds", share, OF_GLUE))
+    return told
 
 
 def _clients(setting: Setting) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
+from benchmarks.figures import BARE
 from benchmarks.setting import Setting
 
 _BOTH: Final = frozenset({"httpx", "httpx2"})
@@ -114,7 +115,6 @@ def _clientwright(setting: Setting) -> Any:
     return client
 
 
-BARE: Final = "bare"
 OURS: Final = "resilient_http"
 GLUE: Final = "glue"
 WITH_AIOHTTP: Final = " + httpx-aiohttp"

@@ -4,6 +4,8 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,21 +16,37 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.figures import Figures, Run, Verdict, figures, verdicts
-from benchmarks.peers import BARE
-from benchmarks.rounds import Samples
-from benchmarks.setting import Setting
+from benchmarks.figures import BARE, Figures, Verdict, figures
+from benchmarks.rounds import Plan, Samples
 
 RESULTS: Final = Path(__file__).parent / "results"
 
 _WIDTH: Final = 132  # of what is not a terminal: a pipe, a file
 
 _HEADS: Final = ("wall", "CPU", "CPU quartiles", "x wall", "x CPU", "adds")
-_PACKAGES: Final = (
-    *("httpx", "httpcore", "httpx2", "httpcore2", "httpx-aiohttp", "aiohttp", "h11"),
-    *("anyio", "pydantic", "tenacity", "purgatory", "aiolimiter"),
-    *("httpx-retries", "interlock-cb", "clientwright"),
-)
+
+
+@dataclass(slots=True)
+class Run:
+    """Everything that one benchmark measured."""
+
+    name: str
+    """What its file is called by."""
+    title: str
+    plan: Plan
+    packages: Sequence[str]
+    """Whose versions matter."""
+    samples: dict[object, Samples] = field(default_factory=dict)
+    left_out: dict[object, Mapping[str, str]] = field(default_factory=dict)
+    """Why who did not take part did not."""
+    bars: list[Verdict] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
+    """What else is to be kept."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether every bar does."""
+        return all(bar.holds for bar in self.bars)
 
 
 def console() -> Console:
@@ -39,34 +57,45 @@ def console() -> Console:
 
 def table(run: Run) -> Table:
     """Return the figures of a run, and the bars that they are held against."""
-    title = f"One call that goes well: µs, medians of {run.plan.rounds} rounds"
+    title = f"{run.title}: µs, medians of {run.plan.rounds} rounds"
     grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     grid.add_column("", no_wrap=True)
     for head in _HEADS:
         grid.add_column(head, justify="right", no_wrap=True)
     grid.add_column("bars")
-    told = verdicts(run)
-    for setting, samples in run.samples.items():
-        _add_setting(grid, run, setting, samples, told)
-    grid.add_section()
-    grid.add_row(Text("memory of an idle origin", "bold"))
-    for family, kept in run.memory.items():
-        for name, count in kept.items():
-            cells = (f"{count / 1024:.2f} KiB", *("" for _ in _HEADS[1:]))
-            grid.add_row(f"  {name}, {family}", *cells, _bars(told, family, name))
+    for where, samples in run.samples.items():
+        section(grid, where)
+        for name, found in figures(samples).items():
+            grid.add_row(f"  {name}", *_cells(name, found), bars(run, where, name))
+        for name, reason in run.left_out.get(where, {}).items():
+            cells = ("-" for _ in _HEADS)
+            grid.add_row(Text(f"  {name}", "dim"), *cells, Text(reason, "dim"))
     return grid
 
 
-def _add_setting(
-    grid: Table, run: Run, setting: Setting, samples: Samples, told: list[Verdict]
-) -> None:
+def section(grid: Table, heading: object) -> None:
+    """Begin a part of the table."""
     grid.add_section()
-    grid.add_row(Text(str(setting), "bold"))
-    for name, found in figures(samples).items():
-        grid.add_row(f"  {name}", *_cells(name, found), _bars(told, setting, name))
-    for name, reason in run.left_out[setting].items():
-        cells = ("-" for _ in _HEADS)
-        grid.add_row(Text(f"  {name}", "dim"), *cells, Text(reason, "dim"))
+    grid.add_row(Text(str(heading), "bold"))
+
+
+def row(grid: Table, name: str, cell: str, told: Text) -> None:
+    """Add a row of one figure that is no time."""
+    grid.add_row(f"  {name}", cell, *("" for _ in _HEADS[1:]), told)
+
+
+def bars(run: Run, where: object, contender: str) -> Text:
+    """Return what is held against one contender."""
+    lines = [
+        Text(
+            f"{'holds' if bar.holds else 'FAILS'}: "
+            f"{bar.value:.2f} {bar.claim}, at most {bar.bar:g}",
+            "green" if bar.holds else "bold red",
+        )
+        for bar in run.bars
+        if (bar.where, bar.contender) == (where, contender)
+    ]
+    return Text("\n").join(lines)
 
 
 def _cells(name: str, found: Figures) -> tuple[str, ...]:
@@ -82,49 +111,35 @@ def _cells(name: str, found: Figures) -> tuple[str, ...]:
     )
 
 
-def _bars(told: list[Verdict], where: object, contender: str) -> Text:
-    lines = [
-        Text(
-            f"{'holds' if bar.holds else 'FAILS'}: "
-            f"{bar.value:.2f} {bar.claim}, at most {bar.bar:g}",
-            "green" if bar.holds else "bold red",
-        )
-        for bar in told
-        if (bar.where, bar.contender) == (where, contender)
-    ]
-    return Text("\n").join(lines)
-
-
 def save(run: Run) -> Path:
     """Keep everything that was measured; return where."""
     now = datetime.now(UTC)
     python = "py" + "".join(platform.python_version_tuple()[:2])
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"overhead-{now:%Y%m%dT%H%M%SZ}-{python}.json"
+    path = RESULTS / f"{run.name}-{now:%Y%m%dT%H%M%SZ}-{python}.json"
     path.write_text(json.dumps(_plain(run, now)) + "\n")
     return path
 
 
 def _plain(run: Run, now: datetime) -> dict[str, Any]:
-    plan = run.plan
     return {
         "at": now.isoformat(timespec="seconds"),
         "commit": _commit(),
         "machine": _machine(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "plan": {"rounds": plan.rounds, "calls": plan.calls, "origins": plan.origins},
+        "versions": _versions(run.packages),
+        "plan": asdict(run.plan),
         "us_per_call": {
-            str(setting): {
+            str(where): {
                 name: {
                     "wall": [round(sample.wall, 2) for sample in own],
                     "cpu": [round(sample.cpu, 2) for sample in own],
                 }
                 for name, own in samples.items()
             }
-            for setting, samples in run.samples.items()
+            for where, samples in run.samples.items()
         },
-        "left_out": {str(setting): why for setting, why in run.left_out.items()},
-        "bytes_per_idle_origin": run.memory,
+        "left_out": {str(where): dict(why) for where, why in run.left_out.items()},
+        **run.more,
         "bars": [
             {
                 "where": str(bar.where),
@@ -134,7 +149,7 @@ def _plain(run: Run, now: datetime) -> dict[str, Any]:
                 "at_most": bar.bar,
                 "holds": bar.holds,
             }
-            for bar in verdicts(run)
+            for bar in run.bars
         ],
     }
 
@@ -164,8 +179,11 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def _versions(packages: Iterable[str]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found

@@ -1,15 +1,14 @@
 """Rounds: in each, every contender makes some calls, in an order drawn anew.
 
 So what the machine does meanwhile hits all alike, and a figure is the median of many
-rounds, each against plain httpx in the same round.
+rounds, each against the bare contender of the same round.
 """
 
 import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +18,6 @@ class Plan:
     rounds: int
     calls: int
     """Calls that a contender makes in each round, one after the other."""
-    origins: int
-    """Origins among which memory is divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +33,31 @@ Samples = dict[str, list[Sample]]
 """Of each contender, one for each round."""
 
 
-async def measure(
-    clients: Mapping[str, Any], url: str, plan: Plan, rng: Random
-) -> Samples:
-    """Return what each client took to get `url`."""
-    for client in clients.values():
-        await _timed(client, url, plan.calls)
-    samples: Samples = {name: [] for name in clients}
+Repeat = Callable[[int], Awaitable[None]]
+"""Makes so many calls, one after the other."""
+
+
+async def measure(contenders: Mapping[str, Repeat], plan: Plan, rng: Random) -> Samples:
+    """Return what each contender took for its calls."""
+    for repeat in contenders.values():
+        await _timed(repeat, plan.calls)
+    samples: Samples = {name: [] for name in contenders}
     # What is here to stay is not looked through again by every collection.
     gc.collect()
     gc.freeze()
     for _ in range(plan.rounds):
-        for name in rng.sample(list(clients), len(clients)):
-            samples[name].append(await _timed(clients[name], url, plan.calls))
+        for name in rng.sample(list(contenders), len(contenders)):
+            samples[name].append(await _timed(contenders[name], plan.calls))
     gc.unfreeze()
     return samples
 
 
-async def _timed(client: Any, url: str, calls: int) -> Sample:
+async def _timed(repeat: Repeat, calls: int) -> Sample:
     # Collecting stays on, since it is a part of what objects cost; but nobody pays for
     # what the one before has left.
     gc.collect()
     wall, cpu = time.perf_counter(), time.process_time()
-    if hasattr(client, "aclose"):
-        for _ in range(calls):
-            await client.get(url)
-    else:
-        for _ in range(calls):
-            client.get(url)
+    await repeat(calls)
     share = 1e6 / calls
     return Sample(
         wall=(time.perf_counter() - wall) * share,

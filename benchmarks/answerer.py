@@ -1,7 +1,7 @@
 """A server that costs its client as little as HTTP/1.1 over a socket can.
 
 A process of its own, so that its CPU time is not the client's: `python -m
-benchmarks.server` writes its port to stdout and ends when its stdin does. It reads no
+benchmarks.answerer` writes its port to stdout and ends when its stdin does. It reads no
 more of a request than where it ends, and knows only requests without a body.
 """
 
@@ -37,7 +37,7 @@ class _Connection(asyncio.Protocol):
 @contextmanager
 def running() -> Iterator[str]:
     """Run the server in another process while inside; yield its URL."""
-    command = [sys.executable, "-m", "benchmarks.server"]
+    command = [sys.executable, "-m", "benchmarks.answerer"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin is not None
