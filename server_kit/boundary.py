@@ -2,8 +2,7 @@
 
 from server_kit.asgi import ASGIApp, Message, Receive, Scope, Send
 from server_kit.exchange import exchange_of
-from server_kit.problems import answer_failure
-from server_kit.translation import problem_for
+from server_kit.problems import answer_failure, known_problem
 
 
 class Boundary:
@@ -24,7 +23,7 @@ class Boundary:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if exchange_of(scope) is None:
+        if scope["type"] != "http" or exchange_of(scope) is None:
             await self.app(scope, receive, send)
             return
         started = False
@@ -38,7 +37,7 @@ class Boundary:
         try:
             await self.app(scope, receive, watch)
         except Exception as error:  # whatever the app raises is its answer
-            if started or (not self._crashes and problem_for(error) is None):
+            if started or (not self._crashes and known_problem(error, scope) is None):
                 raise
             if await answer_failure(error, scope, send):
                 raise

@@ -1,15 +1,17 @@
 """What the kit knows of one request, where everything that serves it can find it."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from resilient_http.problems import Contract
 from server_kit.asgi import Scope
+from server_kit.translation import Table
 
 if TYPE_CHECKING:  # it answers through `problems`, which needs this module
     from server_kit.ratelimit.limiter import RateLimiter
     from server_kit.ratelimit.quota import Decision
 
+Instance: TypeAlias = Literal["path", "urn"]
 KEY: Final = "server_kit"
 """Where in the ASGI scope it stands."""
 
@@ -36,6 +38,12 @@ class Exchange:
 
     debug: bool
     """Whether a 500 may tell what went wrong."""
+
+    exceptions: Table = field(default_factory=dict)
+    """Which problems other libraries' exceptions stand for."""
+
+    instance: Instance = "path"
+    """What an occurrence is told by: the path of the request, or a URN of its own."""
 
     decisions: "list[Decision]" = field(default_factory=list)
     """What limiters said about the request, for the response's rate limit fields."""

@@ -10,28 +10,31 @@ import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast, get_args
 
 from resilient_http import context
 from resilient_http.problems import Contract
 from server_kit import deadline, request_id
 from server_kit.asgi import ASGIApp, Receive, Scope, Send, headers_of, values_of
-from server_kit.exchange import KEY, Exchange, exchange_of
+from server_kit.exchange import KEY, Exchange, Instance, exchange_of
 from server_kit.frameworks import adopt
 from server_kit.problems import BUILT_INS
 from server_kit.ratelimit import RateLimiter
 from server_kit.responder import Responder
 from server_kit.security import DEFAULT, SecurityHeaders
+from server_kit.translation import NO_EXCEPTIONS, Table, checked_table
 
 # Any callable to type checkers: frameworks type their scopes and messages each in its
 # own way.
 _App = TypeVar("_App", bound=Callable[..., Any])
 
 
-def wrap(
+def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
     app: _App,
     *,
     contract: Contract | None = None,
+    exceptions: Table = NO_EXCEPTIONS,
+    instance: Instance = "path",
     debug: bool = False,
     security: SecurityHeaders | None = DEFAULT,
     limiter: RateLimiter | None = None,
@@ -57,6 +60,12 @@ def wrap(
         app: Any ASGI application.
         contract: How its problems are written. None: as in the wrapped app around it,
             or else with the built-in ones alone.
+        exceptions: What other libraries' exceptions stand for: a problem class that
+            can be raised without arguments, or a function of the exception that
+            returns a problem, or None for a crash. The nearest class in the
+            exception's MRO decides; a problem is never looked up.
+        instance: What problems have as their `instance`: "path", that of the request;
+            or "urn", one of its own for each occurrence (RFC 9457, section 3.1.5).
         debug: Whether a 500 tells what went wrong, traceback included, and
             Strict-Transport-Security is left out. Not for production.
         security: Which security headers to add; None adds none.
@@ -65,24 +74,37 @@ def wrap(
 
     Raises:
         TypeError: An argument is of the wrong type.
+        ValueError: `instance` is neither.
 
     """
     if isinstance(app, type) or not callable(app):
         raise TypeError(f"app must be an ASGI application, got {app!r}")
-    return cast("_App", _Kit(app, _Settings(contract, debug, security, limiter)))
+    settings = _Settings(
+        contract=contract,
+        exceptions=checked_table(exceptions),
+        instance=instance,
+        debug=debug,
+        security=security,
+        limiter=limiter,
+    )
+    return cast("_App", _Kit(app, settings))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Settings:
     """The arguments of `wrap`."""
 
     contract: Contract | None
+    exceptions: Table
+    instance: Instance
     debug: bool
     security: SecurityHeaders | None
     limiter: RateLimiter | None
 
     def __post_init__(self) -> None:
         _check("contract", self.contract, Contract | None)
+        if self.instance not in get_args(Instance):
+            raise ValueError(f"instance must be path or urn, got {self.instance!r}")
         _check("debug", self.debug, bool)
         _check("security", self.security, SecurityHeaders | None)
         _check("limiter", self.limiter, RateLimiter | None)
@@ -150,6 +172,8 @@ class _Kit:
                 request_id=request_id.choose(headers_of(scope)),
                 path=str(scope.get("path", "")),
                 debug=given.debug,
+                exceptions=given.exceptions,
+                instance=given.instance,
             )
         return Exchange(
             contract=outer.contract if given.contract is None else given.contract,
@@ -157,6 +181,8 @@ class _Kit:
             request_id=outer.request_id,
             path=outer.path,
             debug=given.debug,
+            exceptions=given.exceptions,
+            instance=given.instance,
             decisions=outer.decisions,
             outer=outer,
         )

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote
+from uuid import uuid4
 
 import pydantic
 from starlette.requests import HTTPConnection
@@ -36,7 +37,7 @@ from resilient_http.problems import (
 from server_kit import request_id
 from server_kit.asgi import RawHeaders, Scope, Send, headers_of, values_of
 from server_kit.exchange import exchange_of
-from server_kit.translation import plain, problem_for
+from server_kit.translation import NO_EXCEPTIONS, plain, problem_for
 from server_kit.validation import from_pydantic
 
 logger: Final = logging.getLogger("server_kit")
@@ -48,6 +49,7 @@ BUILT_INS: Final = Contract()
 _SILENT: Final = frozenset({*range(100, 200), 204, 304})
 _FIRST_ERROR: Final = 400
 _TOO_MANY: Final = 429
+_FIRST_OF_SERVER: Final = 500
 _UNAVAILABLE: Final = 503
 _LAST_RESORT: Final = encode(
     {"type": "internal-server-error", "title": "Internal Server Error", "status": 500}
@@ -109,27 +111,46 @@ async def answer_failure(error: Exception, scope: Scope, send: Send) -> bool:
 
 
 def answer_of(error: Exception, scope: Scope) -> tuple[Answer, bool]:
-    """Return the answer to `error`, and whether it was a crash.
+    """Return the answer to `error`, and whether it was a crash. See `told`."""
+    problem, is_crash = told(error, scope)
+    answer = answer_to(problem, scope)
+    if is_crash and str(scope.get("http_version", "")).startswith("1"):
+        # Servers drop the connection when they are told of the crash. A client that is
+        # not told would send its next request into it.
+        answer = replace(answer, headers=[*answer.headers, (b"connection", b"close")])
+    return answer, is_crash
 
-    A crash is noted in the exchange. What is logged here is what is not in the answer.
+
+def told(error: Exception, scope: Scope) -> tuple[AppException, bool]:
+    """Return what the caller is told of `error`, and whether it was a crash.
+
+    A crash is noted in the exchange. What is logged here is what they are not told.
     """
-    problem = problem_for(error)
+    problem = known_problem(error, scope)
     if problem is not None:
-        cause = problem.__cause__ if isinstance(problem, UpstreamException) else None
-        if cause is not None:
-            log(logging.WARNING, f"failed upstream: {_said_by(cause)}", scope)
-        return answer_to(problem, scope), False
+        _log_cause(problem, error, scope)
+        return problem, False
     exchange = exchange_of(scope)
     if exchange is not None:
         exchange.crashed(error)
     # Not the traceback: the server logs it. This line ties it to the request's id.
     log(logging.ERROR, f"crashed: {type(error).__name__}", scope)
-    answer = answer_to(crash_of(error, scope), scope)
-    if str(scope.get("http_version", "")).startswith("1"):
-        # Servers drop the connection when they are told of the crash. A client that is
-        # not told would send its next request into it.
-        answer = replace(answer, headers=[*answer.headers, (b"connection", b"close")])
-    return answer, True
+    return crash_of(error, scope), True
+
+
+def known_problem(error: Exception, scope: Scope) -> AppException | None:
+    """Return the problem that `error` stands for here; None if it is a crash."""
+    exchange = exchange_of(scope)
+    table = NO_EXCEPTIONS if exchange is None else exchange.exceptions
+    return problem_for(error, table)
+
+
+def _log_cause(problem: AppException, error: Exception, scope: Scope) -> None:
+    cause = problem.__cause__
+    if isinstance(problem, UpstreamException) and cause is not None:
+        log(logging.WARNING, f"failed upstream: {_said_by(cause)}", scope)
+    elif cause is error and problem.status >= _FIRST_OF_SERVER:
+        log(logging.WARNING, f"answered {problem.status}", scope, error)
 
 
 def _said_by(error: BaseException) -> str:
@@ -168,7 +189,7 @@ def _answer(error: AppException, scope: Scope) -> Answer:
     exchange = exchange_of(scope)
     contract = BUILT_INS if exchange is None else exchange.contract
     document = contract.document(
-        error, instance=_instance(scope), request_id=_request_id(scope)
+        error, instance=_occurrence(scope), request_id=_request_id(scope)
     )
     if isinstance(error, ValidationException):
         document["errors"] = [_without_none(fault) for fault in document["errors"]]
@@ -216,6 +237,13 @@ def _legal(headers: Mapping[str, Any]) -> RawHeaders:
         else:
             logger.warning("left out a header that HTTP does not allow: %r", name)
     return legal
+
+
+def _occurrence(scope: Scope) -> str:
+    exchange = exchange_of(scope)
+    if exchange is not None and exchange.instance == "urn":
+        return uuid4().urn
+    return _instance(scope)
 
 
 def _instance(scope: Scope) -> str:

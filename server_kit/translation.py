@@ -5,8 +5,9 @@ Nothing is sent, and no request is known in here.
 
 import logging
 import sys
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 from starlette.exceptions import HTTPException
 
@@ -23,34 +24,111 @@ from server_kit.validation import from_pydantic
 
 logger: Final = logging.getLogger("server_kit")
 
+Problem: TypeAlias = "type[AppException] | Callable[[Exception], AppException | None]"
+Table: TypeAlias = Mapping[type[Exception], Problem]
+"""What exceptions that are no problems stand for."""
+
+NO_EXCEPTIONS: Final[Table] = MappingProxyType({})
 _UNAVAILABLE: Final = 503
+_FIRST_OF_SERVER: Final = 500
 
 
-def problem_for(error: Exception) -> AppException | None:
+def checked_table(exceptions: object) -> Table:
+    """Return a copy of a table of exceptions.
+
+    Raises:
+        TypeError: It is no table, or holds something that no exception can stand for.
+
+    """
+    if not isinstance(exceptions, Mapping):
+        raise TypeError(f"exceptions must be a mapping, got {exceptions!r}")
+    for raised, problem in exceptions.items():
+        _check_entry(raised, problem)
+    return dict(exceptions)
+
+
+def _check_entry(raised: Any, problem: Any) -> None:
+    where = f"exceptions[{getattr(raised, '__name__', raised)}]"
+    if not (isinstance(raised, type) and issubclass(raised, Exception)):
+        raise TypeError(f"exceptions must map exception classes, got {raised!r}")
+    if issubclass(raised, AppException | ExceptionGroup):
+        raise TypeError(f"{where}: problems and groups of exceptions are never mapped")
+    if not isinstance(problem, type):
+        if not callable(problem):
+            raise TypeError(f"{where} must be a problem class, got {problem!r}")
+        return
+    if not issubclass(problem, AppException):
+        raise TypeError(f"{where} must be a problem class, got {problem!r}")
+    try:
+        problem()
+    except TypeError as error:
+        raise TypeError(
+            f"{where} cannot be raised without arguments: {error}"
+        ) from None
+
+
+def problem_for(error: Exception, table: Table = NO_EXCEPTIONS) -> AppException | None:
     """Return the problem that `error` stands for; None if it is a crash.
 
-    A group that holds a single exception counts as that one. A problem that came from
-    another service, or from calling it, is not the caller's: see `_upstream`.
+    A group counts as the most urgent of its exceptions, if all of them stand for
+    problems (RFC 9457, section 3): the first for which the server is to blame, else
+    the first. A problem that came from another service, or from calling it, is not the
+    caller's: see `_upstream`.
+
+    Args:
+        error: What was raised.
+        table: What other libraries' exceptions stand for.
+
     """
     try:
-        return _problem_for(error)
+        return _problem_for(error, table)
     except Exception:  # a status that is none, errors that cannot be listed
         logger.exception("%s stands for no problem", type(error).__name__)
         return None
 
 
-def _problem_for(error: Exception) -> AppException | None:
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+def _problem_for(error: Exception, table: Table) -> AppException | None:
+    if isinstance(error, ExceptionGroup):
+        return _most_urgent([_problem_for(inner, table) for inner in error.exceptions])
     if isinstance(error, AppException):
         return _upstream(error) if error.received else error
-    if isinstance(error, HTTPException):
-        return problem_of_status(error.status_code, error.detail, error.headers)
-    fastapi = sys.modules.get("fastapi.exceptions")  # raised only where it is imported
-    if fastapi is not None and isinstance(error, fastapi.RequestValidationError):
-        invalid: Any = error
-        return from_pydantic(invalid.errors(), body=getattr(error, "body", None))
+    known: Any = error
+    for cls in type(error).__mro__:
+        if cls in table:
+            return _mapped(table[cls], error)
+        if cls is HTTPException:
+            return problem_of_status(known.status_code, known.detail, known.headers)
+        if cls in _invalid_requests():
+            return from_pydantic(known.errors(), body=getattr(error, "body", None))
     return None
+
+
+def _most_urgent(problems: Sequence[AppException | None]) -> AppException | None:
+    found = [problem for problem in problems if problem is not None]
+    if len(found) < len(problems):
+        return None
+    ours = [problem for problem in found if problem.status >= _FIRST_OF_SERVER]
+    return (ours or found)[0]
+
+
+def _mapped(problem: Problem, error: Exception) -> AppException | None:
+    found: Any = problem() if isinstance(problem, type) else problem(error)
+    if found is None:
+        return None
+    if not isinstance(found, AppException):
+        name = type(error).__name__
+        raise TypeError(f"exceptions[{name}] must return a problem, got {found!r}")
+    if found.__cause__ is None:
+        found.__cause__ = error
+    return found
+
+
+def _invalid_requests() -> tuple[Any, ...]:
+    """Return FastAPI's classes for what callers get wrong, if it is imported."""
+    fastapi = sys.modules.get("fastapi.exceptions")
+    if fastapi is None:
+        return ()
+    return fastapi.RequestValidationError, fastapi.WebSocketRequestValidationError
 
 
 def problem_of_status(

@@ -21,7 +21,7 @@ from resilient_http.problems import ValidationException as InvalidRequest
 from server_kit.asgi import ASGIApp, Receive, Scope, Send
 from server_kit.exchange import exchange_of
 from server_kit.frameworks.starlette import handles_clients
-from server_kit.problems import Answer, answer_of, answer_to
+from server_kit.problems import Answer, answer_of, answer_to, known_problem
 from server_kit.translation import problem_of_status
 from server_kit.validation import LOCATIONS, from_pydantic, pointer, problem_of
 
@@ -56,12 +56,17 @@ class _Ours:
         scope: Any = request.scope  # typed by Litestar, key by key
         if exchange_of(scope) is None:
             return self._default(request, error)
-        if not isinstance(error, HTTPException | StarletteHTTPException | AppException):
+        if _is_crash(error, scope):
             # Litestar asks the user's handler of status 500 after that of Exception.
             users = _handlers(request).get(500)
             if users is not None:
                 return users(request, error)
         return _Response(_answer(error, scope))
+
+
+def _is_crash(error: Exception, scope: Scope) -> bool:
+    is_litestars = isinstance(error, HTTPException)
+    return not is_litestars and known_problem(error, scope) is None
 
 
 class _Response:
@@ -91,7 +96,7 @@ def _as_litestar(request: AnyRequest, error: Exception) -> Any:
 
 
 def _answer(error: Exception, scope: Scope) -> Answer:
-    if isinstance(error, HTTPException):
+    if isinstance(error, HTTPException) and known_problem(error, scope) is None:
         return answer_to(_problem(error), scope)
     answer, _ = answer_of(error, scope)
     return answer

@@ -48,7 +48,10 @@ def test_an_argument_of_the_wrong_type_is_named_and_shown(
 
 def test_what_is_not_built_is_not_accepted() -> None:
     accepted = list(inspect.signature(server_kit.wrap).parameters)
-    assert accepted == ["app", "contract", "debug", "security", "limiter"]
+    assert accepted == [
+        *("app", "contract", "exceptions", "instance", "debug", "security"),
+        "limiter",
+    ]
 
 
 async def test_routes_can_be_added_after_wrapping() -> None:
