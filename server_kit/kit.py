@@ -146,7 +146,7 @@ class _Kit:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         outer = exchange_of(scope)
         scope[KEY] = exchange = self._exchange(scope, outer)
-        responder = Responder(exchange, self._settings.security, scope, send)
+        responder = Responder(self._app, exchange, self._settings.security, scope, send)
         request_token = context.request_id.set(exchange.request_id)
         trace_token = context.traceparent.set(_traceparent(scope))
         # Whoever calls us from within its own process does its own retries.
@@ -155,7 +155,7 @@ class _Kit:
         bound = nullcontext() if left is None else context.deadline(left)
         try:
             with bound:  # what is called from here has no more time than its caller
-                await responder.serve(self._app, receive)
+                await responder.serve(receive)
         finally:
             context.is_sending.reset(sending_token)
             context.traceparent.reset(trace_token)

@@ -45,6 +45,9 @@ logger: Final = logging.getLogger("server_kit")
 BUILT_INS: Final = Contract()
 """How problems are written where nothing else was asked for."""
 
+NOT_STORED: Final[RawHeaders] = [(b"cache-control", b"no-store")]
+"""On every 429, of problems and others (RFC 6585, section 4)."""
+
 # RFC 9110, section 8.6: neither a body nor a length of one.
 _SILENT: Final = frozenset({*range(100, 200), 204, 304})
 _FIRST_ERROR: Final = 400
@@ -210,7 +213,7 @@ def _without_none(fault: Any) -> Any:
 
 def _implied(error: AppException, headers: RawHeaders) -> RawHeaders:
     """Return what a problem of this kind says in headers, where `headers` do not."""
-    implied = []
+    implied: RawHeaders = []
     may_wait = error.status in (_TOO_MANY, _UNAVAILABLE)
     if isinstance(error, IdempotencyKeyInProgressException):
         may_wait = True
@@ -218,8 +221,8 @@ def _implied(error: AppException, headers: RawHeaders) -> RawHeaders:
         # RFC 9110, section 10.2.3. Whole seconds, and none too few.
         wait = max(1, math.ceil(error.retry_after))
         implied.append((b"retry-after", b"%d" % wait))
-    if error.status == _TOO_MANY:  # RFC 6585, section 4: not to be stored
-        implied.append((b"cache-control", b"no-store"))
+    if error.status == _TOO_MANY:
+        implied += NOT_STORED
     return [pair for pair in implied if not values_of(headers, pair[0])]
 
 

@@ -26,7 +26,8 @@ from server_kit.asgi import (
     values_of,
 )
 from server_kit.exchange import Exchange
-from server_kit.problems import answer_failure, answer_to, log
+from server_kit.frameworks.allow import allowed
+from server_kit.problems import NOT_STORED, answer_failure, answer_to, log
 from server_kit.ratelimit.fields import fields
 from server_kit.ratelimit.limiter import tightest
 from server_kit.security import SecurityHeaders
@@ -51,6 +52,7 @@ class Responder:
     """The response to one request.
 
     Args:
+        app: What answers it.
         exchange: What is known of the request.
         security: Headers to add; None adds none.
         scope: The request.
@@ -60,11 +62,13 @@ class Responder:
 
     def __init__(
         self,
+        app: ASGIApp,
         exchange: Exchange,
         security: SecurityHeaders | None,
         scope: Scope,
         send: Send,
     ) -> None:
+        self._app = app
         self._exchange = exchange
         self._security = security
         self._scope = scope
@@ -75,10 +79,10 @@ class Responder:
         self._has_trailers = False
         self._finished = False
 
-    async def serve(self, app: ASGIApp, receive: Receive) -> None:
-        """Have `app` serve the request; raise what the server must hear of."""
+    async def serve(self, receive: Receive) -> None:
+        """Have the app serve the request; raise what the server must hear of."""
         try:
-            await app(self._scope, receive, self._take)
+            await self._app(self._scope, receive, self._take)
             await self._release()
         except Exception as error:  # noqa: BLE001 - whatever an app raises is its answer
             failure = await self._settle(_unmasked(error))
@@ -132,14 +136,19 @@ class Responder:
 
     async def _pass(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": self._completed(headers_of(message))}
+            message = {**message, "headers": self._completed(message)}
             self._started = True
             self._has_trailers = bool(message.get("trailers"))
         else:
             self._finished = self._finished or self._is_last(message)
         await self._send(message)
 
-    def _completed(self, headers: RawHeaders) -> RawHeaders:
+    def _completed(self, start: Message) -> RawHeaders:
+        headers = headers_of(start)
+        if start.get("status") == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers = self._with_all_methods(headers)
+        elif start.get("status") == HTTPStatus.TOO_MANY_REQUESTS:
+            headers = add_missing(headers, NOT_STORED)
         known = self._exchange.request_id.encode()
         headers = add_missing(headers, [(request_id.HEADER, known)])
         if self._exchange.decisions:
@@ -150,6 +159,17 @@ class Responder:
             return headers
         debug = self._exchange.debug
         return self._security.apply(headers, path=self._path, debug=debug)
+
+    def _with_all_methods(self, headers: RawHeaders) -> RawHeaders:
+        said = b",".join(values_of(headers, b"allow")).decode("latin-1")
+        asked = {name: self._scope[name] for name in ("type", "method", "headers")}
+        found = allowed(self._app, {**asked, "path": self._path})
+        if not said or not found:
+            return headers
+        known = {method.strip() for method in said.split(",")}
+        allow = ", ".join(sorted(known | found)).encode("latin-1")
+        kept = [pair for pair in headers if pair[0].lower() != b"allow"]
+        return [*kept, (b"allow", allow)]
 
     def _is_last(self, message: Message) -> bool:
         kind = message["type"]

@@ -57,9 +57,32 @@ def _inside(app: object) -> Iterator[object]:
         yield from (cell for cell in _cells(app) if callable(cell))
     else:
         yield from (_attribute(app, name) for name in _LINKS)
-        routes = _attribute(app, "routes")
-        for route in routes if isinstance(routes, list) else ():
+        for route in routes_of(app):
             yield from _behind(route)
+
+
+def routes_of(app: object) -> list[Any]:
+    """Return the routes of an app or router of Starlette's kind; none of others'."""
+    routes = _attribute(app, "routes")
+    return routes if isinstance(routes, list) else []
+
+
+def routers(app: object) -> Iterator[Any]:
+    """Yield the nearest routers that `app` hands requests to, itself included.
+
+    Not those behind their routes.
+    """
+    seen: dict[int, object] = {}
+    waiting = [app]
+    while waiting:
+        found = waiting.pop()
+        if id(found) in seen:
+            continue
+        seen[id(found)] = found  # kept, so that no other object takes its id
+        if routes_of(found):
+            yield found
+        else:
+            waiting += _inside(found)
 
 
 def _behind(route: object) -> Iterator[object]:

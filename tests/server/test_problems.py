@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 
 import server_kit
 from resilient_http.problems import (
@@ -311,6 +312,18 @@ async def test_a_429_is_not_to_be_stored() -> None:
     kept = RateLimitException(headers={"Cache-Control": "private"})
     answer = await ask(raising(kept), "/")
     assert answer.headers.get_list("cache-control") == ["private"]
+
+
+@pytest.mark.case("RA-8")
+@pytest.mark.parametrize("headers", [{}, {"Cache-Control": "private"}])
+async def test_a_429_of_the_apps_own_is_not_to_be_stored(headers: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await JSONResponse({"slow": "down"}, 429, headers)(scope, receive, send)
+
+    answer = await ask(server_kit.wrap(app), "/")
+    said = headers.get("Cache-Control", "no-store")
+    assert answer.headers.get_list("cache-control") == [said]
+    assert answer.json() == {"slow": "down"}
 
 
 @pytest.mark.parametrize(
