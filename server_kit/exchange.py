@@ -54,6 +54,9 @@ class Exchange:
     crash: Exception | None = None
     """What was answered with a 500, and has yet to reach the server."""
 
+    raised: Exception | None = None
+    """What ends a websocket, where a framework would tell it in its own words."""
+
     def crashed(self, error: Exception) -> None:
         """Note a crash, here and in all that is around."""
         around: Exchange | None = self

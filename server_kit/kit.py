@@ -4,6 +4,8 @@ A request goes one way through it::
 
     server -> _Kit      -> app    an Exchange in the scope, and the request's id around
     server <- Responder <- app    headers completed; what nobody has answered, answered
+
+and a websocket another, through `SocketResponder`.
 """
 
 import re
@@ -23,6 +25,7 @@ from server_kit.ratelimit import RateLimiter
 from server_kit.responder import Responder
 from server_kit.security import DEFAULT, SecurityHeaders
 from server_kit.translation import NO_EXCEPTIONS, Table, checked_table
+from server_kit.websocket import SocketResponder
 
 # Any callable to type checkers: frameworks type their scopes and messages each in its
 # own way.
@@ -138,7 +141,7 @@ class _Kit:
         if not self._is_adopted:
             adopt(self._app)
             self._is_adopted = True
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             await self._serve(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -146,12 +149,15 @@ class _Kit:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         outer = exchange_of(scope)
         scope[KEY] = exchange = self._exchange(scope, outer)
-        responder = Responder(self._app, exchange, self._settings.security, scope, send)
+        is_socket = scope["type"] == "websocket"
+        kind = SocketResponder if is_socket else Responder
+        responder = kind(self._app, exchange, self._settings.security, scope, send)
         request_token = context.request_id.set(exchange.request_id)
         trace_token = context.traceparent.set(_traceparent(scope))
         # Whoever calls us from within its own process does its own retries.
         sending_token = context.is_sending.set(False)
-        left = deadline.inherited(headers_of(scope))
+        # A websocket lives on when its handshake is long over.
+        left = None if is_socket else deadline.inherited(headers_of(scope))
         bound = nullcontext() if left is None else context.deadline(left)
         try:
             with bound:  # what is called from here has no more time than its caller

@@ -166,7 +166,7 @@ def log(
 ) -> None:
     """Log what became of the request of `scope`, with the traceback of `error`."""
     known = _request_id(scope)
-    said = (known, scope.get("method"), _instance(scope), what)
+    said = (known, scope.get("method", scope["type"]), _instance(scope), what)
     extra = {"request_id": known}
     logger.log(level, "%s %s %s %s", *said, exc_info=error, extra=extra)
 

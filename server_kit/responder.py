@@ -149,16 +149,7 @@ class Responder:
             headers = self._with_all_methods(headers)
         elif start.get("status") == HTTPStatus.TOO_MANY_REQUESTS:
             headers = add_missing(headers, NOT_STORED)
-        known = self._exchange.request_id.encode()
-        headers = add_missing(headers, [(request_id.HEADER, known)])
-        if self._exchange.decisions:
-            said = fields(tightest(self._exchange.decisions), time.time())
-            ours = [(name.lower().encode(), said[name].encode()) for name in said]
-            headers = add_missing(headers, ours)
-        if self._security is None:
-            return headers
-        debug = self._exchange.debug
-        return self._security.apply(headers, path=self._path, debug=debug)
+        return completed(headers, self._exchange, self._security, self._path)
 
     def _with_all_methods(self, headers: RawHeaders) -> RawHeaders:
         said = b",".join(values_of(headers, b"allow")).decode("latin-1")
@@ -178,6 +169,32 @@ class Responder:
         if kind in ("http.response.body", "http.response.zerocopysend"):
             return not (self._has_trailers or message.get("more_body", False))
         return kind == "http.response.pathsend" and not self._has_trailers
+
+
+def completed(
+    headers: RawHeaders,
+    exchange: Exchange,
+    security: SecurityHeaders | None,
+    path: str = "/",
+) -> RawHeaders:
+    """Return the headers of a response, and what every response says besides.
+
+    Args:
+        headers: Those that the app has set; they win.
+        exchange: What the response is part of.
+        security: Headers to add; None adds none.
+        path: What was asked for, relative to the app.
+
+    """
+    known = exchange.request_id.encode()
+    headers = add_missing(headers, [(request_id.HEADER, known)])
+    if exchange.decisions:
+        said = fields(tightest(exchange.decisions), time.time())
+        ours = [(name.lower().encode(), said[name].encode()) for name in said]
+        headers = add_missing(headers, ours)
+    if security is None:
+        return headers
+    return security.apply(headers, path=path, debug=exchange.debug)
 
 
 def may_repeat_status(message: Message) -> bool:

@@ -9,7 +9,11 @@ import re
 from typing import Any, Final, TypeAlias
 
 from litestar import Litestar, Request
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import (
+    HTTPException,
+    ValidationException,
+    WebSocketException,
+)
 from litestar.exceptions.responses import (
     create_debug_response,
     create_exception_response,
@@ -44,6 +48,19 @@ def adopt(app: Litestar) -> None:
     if not handles_clients(handlers):
         handlers.setdefault(AppException, _Ours())
     handlers.setdefault(Exception, _Ours())
+    if _note not in app.after_exception:
+        app.after_exception.append(_note)
+
+
+async def _note(error: Exception, scope: Any) -> None:
+    """Note what ends a websocket: Litestar has no handlers for that."""
+    exchange = exchange_of(scope)
+    is_told = isinstance(error, WebSocketException)  # the code and the reason to give
+    if exchange is None or is_told or scope["type"] != "websocket":
+        return
+    if isinstance(error, HTTPException) and known_problem(error, scope) is None:
+        error = _problem(error)
+    exchange.raised = error
 
 
 class _Ours:

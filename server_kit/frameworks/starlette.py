@@ -67,10 +67,12 @@ def _defaults(app: Starlette) -> dict[type[Exception], Handler]:
     if fastapi is None or not isinstance(app, fastapi.FastAPI):
         return {HTTPException: ExceptionMiddleware(app).http_exception}
     theirs = sys.modules["fastapi.exception_handlers"]
-    invalid = sys.modules["fastapi.exceptions"].RequestValidationError
+    errors = sys.modules["fastapi.exceptions"]
+    in_socket = theirs.websocket_request_validation_exception_handler
     return {
         HTTPException: theirs.http_exception_handler,
-        invalid: theirs.request_validation_exception_handler,
+        errors.RequestValidationError: theirs.request_validation_exception_handler,
+        errors.WebSocketRequestValidationError: in_socket,
     }
 
 
@@ -83,6 +85,8 @@ class _Ours:
     async def __call__(self, connection: HTTPConnection, error: Exception) -> Response:
         if exchange_of(connection.scope) is None:
             return await self._default(connection, error)
+        if connection.scope["type"] == "websocket":
+            raise error  # a close or a refusal, which no response can tell
         return await app_exception_handler(connection, error)
 
 

@@ -52,8 +52,8 @@ def body(content: bytes = b"", *, more: bool = False) -> Message:
 
 
 @pytest.mark.case("S33", "R32")
-@pytest.mark.parametrize("kind", ["lifespan", "websocket", "smoke-signals"])
-async def test_what_is_not_http_is_handed_over_untouched(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["lifespan", "smoke-signals"])
+async def test_what_is_no_request_is_handed_over_untouched(kind: str) -> None:
     got: list[object] = []
 
     async def app(*given: object) -> None:

@@ -20,8 +20,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
-from starlette.testclient import TestClient
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import server_kit
 from resilient_http.problems import MEDIA_TYPE, NotFoundException
@@ -229,23 +227,6 @@ async def test_without_a_kit_around_an_app_is_as_it_was() -> None:
     after = [await serve(app, path) for path in ("/crash", "/login")]
     assert [served.sent for served in after] == [served.sent for served in before]
     assert isinstance((await serve(app, "/problem")).error, OutOfStock)
-
-
-async def test_a_websocket_is_refused_as_before() -> None:
-    async def refuse(websocket: WebSocket) -> None:
-        raise HTTPException(403, "members only")
-
-    async def fail(websocket: WebSocket) -> None:
-        raise NotFoundException
-
-    app = server_kit.wrap(Starlette())
-    app.router.add_websocket_route("/refuse", refuse)
-    app.router.add_websocket_route("/fail", fail)
-    client = TestClient(app)
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/refuse"):
-        pass
-    with pytest.raises(NotFoundException), client.websocket_connect("/fail"):
-        pass
 
 
 class Hidden:

@@ -1,0 +1,145 @@
+"""What happens to a websocket on its way between a wrapped app and the server.
+
+Messages pass unchanged and in order, but for the headers of a refusal. What the app
+raised is answered by where the connection stands::
+
+    connecting  a problem, where the server offers `websocket.http.response`;
+                else a close, which servers answer with a bare 403
+    accepted    a close: 1008 for what the client did wrong, 1011 for the rest, with
+                the problem's title as its reason
+    over        nothing
+"""
+
+import logging
+from typing import Final, Literal, TypeAlias
+
+from starlette.websockets import WebSocketDisconnect
+
+from resilient_http.problems import AppException
+from server_kit.asgi import ASGIApp, Message, Receive, Scope, Send, headers_of
+from server_kit.exchange import Exchange
+from server_kit.problems import answer_to, log, told
+from server_kit.responder import completed
+from server_kit.security import SecurityHeaders
+
+# RFC 6455, section 7.4.1.
+POLICY_VIOLATION: Final = 1008
+INTERNAL_ERROR: Final = 1011
+MAX_REASON: Final = 123
+"""Bytes of a close's reason (RFC 6455, section 5.5: 125, of which two are the code)."""
+
+_DENIAL: Final = "websocket.http.response"
+_FIRST_OF_SERVER: Final = 500
+_State: TypeAlias = Literal["connecting", "accepted", "denying", "over"]
+_AFTER: Final[dict[str, _State]] = {
+    f"{_DENIAL}.start": "denying",
+    f"{_DENIAL}.body": "over",
+    "websocket.accept": "accepted",
+    "websocket.close": "over",
+}
+"""Where the connection stands once a message was sent."""
+
+
+class SocketResponder:
+    """One websocket.
+
+    Args:
+        app: What serves it.
+        exchange: What is known of it.
+        security: Headers to add to a refusal; None adds none.
+        scope: The connection.
+        send: Takes what the app sends.
+
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        exchange: Exchange,
+        security: SecurityHeaders | None,
+        scope: Scope,
+        send: Send,
+    ) -> None:
+        self._app = app
+        self._exchange = exchange
+        self._security = security
+        self._scope = scope
+        self._send = send
+        self._stands: _State = "connecting"
+
+    async def serve(self, receive: Receive) -> None:
+        """Have the app serve the connection; raise what the server must hear of."""
+
+        async def watch() -> Message:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                self._stands = "over"
+            return message
+
+        try:
+            await self._app(self._scope, watch, self._take)
+        except Exception as error:  # noqa: BLE001 - whatever an app raises is its answer
+            failure = await self._settle(error)
+        else:
+            failure = self._exchange.crash
+        if failure is not None:
+            raise failure
+
+    async def _take(self, message: Message) -> None:
+        raised = self._exchange.raised
+        if raised is not None and message["type"] == "websocket.close":
+            # A framework is about to tell it in its own words.
+            self._exchange.raised = None
+            await self._settle(raised)
+        else:
+            await self._pass(message)
+
+    async def _pass(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == f"{_DENIAL}.start":
+            headers = completed(headers_of(message), self._exchange, self._security)
+            message = {**message, "headers": headers}
+        is_part = kind == f"{_DENIAL}.body" and message.get("more_body", False)
+        if not is_part:
+            self._stands = _AFTER.get(kind, self._stands)
+        await self._send(message)
+
+    async def _settle(self, error: Exception) -> Exception | None:
+        if isinstance(error, WebSocketDisconnect):  # the client left: no failure
+            return error
+        if self._stands in ("denying", "over"):
+            if self._exchange.crash is not error:  # else told of by a kit inside
+                what = "failed after it was answered"
+                log(logging.ERROR, what, self._scope, error)
+            return error
+        problem, is_crash = told(error, self._scope)
+        if self._stands == "connecting" and self._may_deny():
+            await self._deny(problem)
+        else:
+            await self._close(problem)
+        return error if is_crash else None
+
+    def _may_deny(self) -> bool:
+        return _DENIAL in (self._scope.get("extensions") or {})
+
+    async def _deny(self, problem: AppException) -> None:
+        answer = answer_to(problem, self._scope)
+        start = {"type": f"{_DENIAL}.start", "status": answer.status}
+        await self._pass({**start, "headers": answer.headers})
+        await self._pass({"type": f"{_DENIAL}.body", "body": answer.body})
+
+    async def _close(self, problem: AppException) -> None:
+        is_ours = problem.status >= _FIRST_OF_SERVER
+        code = INTERNAL_ERROR if is_ours else POLICY_VIOLATION
+        reason = reason_of(problem.title)
+        close = {"type": "websocket.close", "code": code, "reason": reason}
+        try:
+            await self._pass(close)
+        except OSError:  # the client is gone, which is how servers say so
+            return
+
+
+def reason_of(title: object) -> str:
+    """Return as much of a title as fits into a close, whole characters."""
+    text = title if isinstance(title, str) else ""
+    return text.encode("utf-8", "replace")[:MAX_REASON].decode("utf-8", "ignore")
