@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from server_kit.kit import wrap
+from server_kit.openapi import raises
 from server_kit.problems import (
     app_exception_handler,
     generic_exception_handler,
@@ -40,6 +41,7 @@ __all__ = [
     "per_api_key_rate_limit",
     "per_user_rate_limit",
     "pydantic_validation_exception_handler",
+    "raises",
     "rate_limit",
     "validation_exception_handler",
     "wrap",

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar, cast, get_args
 
 from resilient_http import context
@@ -19,7 +20,8 @@ from resilient_http.problems import Contract
 from server_kit import deadline, request_id
 from server_kit.asgi import ASGIApp, Receive, Scope, Send, headers_of, values_of
 from server_kit.exchange import KEY, Exchange, Instance, exchange_of
-from server_kit.frameworks import adopt
+from server_kit.frameworks import adopt, document
+from server_kit.openapi.implied import Documented, by_settings
 from server_kit.problems import BUILT_INS
 from server_kit.ratelimit import RateLimiter
 from server_kit.responder import Responder
@@ -129,17 +131,18 @@ _TRACEPARENT: Final = re.compile(
 class _Kit:
     """A wrapped app. See `wrap`."""
 
-    __slots__ = ("_app", "_is_adopted", "_settings")
+    __slots__ = ("_app", "_documented", "_is_adopted", "_settings")
 
     def __init__(self, app: ASGIApp, settings: _Settings) -> None:
         self._app = app
         self._settings = settings
+        self._documented = Documented(settings.contract, partial(by_settings, settings))
         self._is_adopted = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if not self._is_adopted:
-            adopt(self._app)
+            adopt(self._app, self._documented)
             self._is_adopted = True
         if scope["type"] in ("http", "websocket"):
             await self._serve(scope, receive, send)
@@ -196,6 +199,8 @@ class _Kit:
     def __getattr__(self, name: str) -> Any:
         if name in _Kit.__slots__:  # not set yet, while it is being copied
             raise AttributeError(name)
+        if name == "openapi":  # it may be asked for before there is a request
+            document(self._app, self._documented)
         return getattr(self._app, name)
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -103,6 +104,11 @@ class Contract:
     def __repr__(self) -> str:
         own = [c.__name__ for c in self._types if c not in BUILTINS]
         return f"Contract({', '.join(own)}, type_base={self.type_base!r})"
+
+    @property
+    def types(self) -> Mapping[type[AppException], str]:
+        """Every problem class, built-in ones too, and its type as on the wire."""
+        return MappingProxyType(self._types)
 
     def type_of(self, error: AppException) -> str:
         """Return the type of `error` as it stands on the wire."""

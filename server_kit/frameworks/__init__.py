@@ -15,36 +15,59 @@ from typing import Any, Final
 from starlette.applications import Starlette
 
 from server_kit.frameworks import starlette
+from server_kit.openapi.implied import Documented
 
 # What apps and middlewares call that which they wrap, FastAPI's included routers too.
 _LINKS: Final = ("app", "_app", "application", "wrapped", "original_router")
 
 
-def adopt(app: object) -> None:
+def adopt(app: object, documented: Documented) -> None:
     """Adopt every framework's app in `app`: itself, and what it wraps and mounts."""
+    for found, _ in _walk(app, documented):
+        if isinstance(found, Starlette):
+            starlette.adopt(found)
+        elif _is_of("litestar", "Litestar", found):
+            from server_kit.frameworks import litestar  # noqa: PLC0415 - may be missing
+
+            litestar.adopt(found)
+    document(app, documented)
+
+
+def document(app: object, documented: Documented) -> None:
+    """Have the OpenAPI document of every app in `app` tell of problems."""
+    for found, known in _walk(app, documented):
+        if _is_of("fastapi", "FastAPI", found):
+            from server_kit.frameworks import fastapi  # noqa: PLC0415 - may be missing
+
+            fastapi.document(found, known)
+        elif _is_of("litestar", "Litestar", found):
+            from server_kit.frameworks import (  # noqa: PLC0415 - may be missing
+                litestar_openapi,
+            )
+
+            litestar_openapi.document(found, known)
+
+
+def _walk(app: object, documented: Documented) -> Iterator[tuple[Any, Documented]]:
+    """Yield each app in `app`, with what the kit nearest to it knows."""
     seen: dict[int, object] = {}
-    waiting = [app]
+    waiting = [(app, documented)]
     while waiting:
-        found = waiting.pop()
+        found, known = waiting.pop()
         if id(found) in seen:
             continue
         seen[id(found)] = found  # kept, so that no other object takes its id
-        if isinstance(found, Starlette):
-            starlette.adopt(found)
-        elif _is_litestar(found):
-            _adopt_litestar(found)
-        waiting += _inside(found)
+        own = _attribute(found, "_documented")
+        if isinstance(own, Documented):
+            known = own.within(known)
+        yield found, known
+        waiting += [(inner, known) for inner in _inside(found)]
 
 
-def _is_litestar(app: object) -> bool:
-    litestar = sys.modules.get("litestar")
-    return litestar is not None and isinstance(app, litestar.Litestar)
-
-
-def _adopt_litestar(app: Any) -> None:
-    from server_kit.frameworks import litestar  # noqa: PLC0415 - it may be missing
-
-    litestar.adopt(app)
+def _is_of(framework: str, name: str, app: object) -> bool:
+    module = sys.modules.get(framework)
+    cls = getattr(module, name, None)  # None too while it is being imported
+    return cls is not None and isinstance(app, cls)
 
 
 def _inside(app: object) -> Iterator[object]:

@@ -5,13 +5,13 @@ Starlette, and so FastAPI, refuses a method by the first route that has the path
 what the resource supports.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
-from starlette.routing import BaseRoute, Host, Match, Mount
+from starlette.routing import Host, Match, Mount
 
 from server_kit.asgi import Scope
 from server_kit.frameworks import routers, routes_of
+from server_kit.frameworks.routes import flat
 
 
 def allowed(app: object, asked: Scope) -> set[str]:
@@ -33,7 +33,7 @@ def allowed(app: object, asked: Scope) -> set[str]:
 
 def _allowed(routes: list[Any], scope: Scope) -> set[str]:
     found: set[str] = set()
-    for route in _flat(routes):
+    for route in flat(routes):
         # A copy each: FastAPI leaves notes in the scope that it asks about.
         match, child = route.matches({**scope})
         if match is Match.PARTIAL:
@@ -45,14 +45,3 @@ def _allowed(routes: list[Any], scope: Scope) -> set[str]:
                 found |= _allowed(routes_of(router), {**scope, **child})
             break
     return found
-
-
-def _flat(routes: list[Any]) -> Iterator[Any]:
-    """Yield `routes`, those of FastAPI's included routers in their places."""
-    for route in routes:
-        contexts = getattr(route, "effective_route_contexts", None)
-        if contexts is not None:
-            for context in contexts():
-                yield context.starlette_route or context
-        elif isinstance(route, BaseRoute):  # Litestar has routes of another kind
-            yield route
