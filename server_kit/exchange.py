@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from resilient_http.problems import Contract
+from resilient_http.problems import AppException, Contract
 from server_kit.asgi import Scope
 from server_kit.translation import Table
 
@@ -56,6 +56,17 @@ class Exchange:
 
     raised: Exception | None = None
     """What ends a websocket, where a framework would tell it in its own words."""
+
+    problem: type[AppException] | None = None
+    """What was answered, if it was a problem. The class alone: an exception holds the
+    frames it was raised in, and they hold the request."""
+
+    def answered(self, problem: type[AppException]) -> None:
+        """Note which problem was answered, here and in all that is around."""
+        around: Exchange | None = self
+        while around is not None:
+            around.problem = problem
+            around = around.outer
 
     def crashed(self, error: Exception) -> None:
         """Note a crash, here and in all that is around."""

@@ -34,6 +34,7 @@ from resilient_http.problems import (
     ValidationException,
     encode,
 )
+from resilient_http.problems.exception import contract_class
 from server_kit import request_id
 from server_kit.asgi import RawHeaders, Scope, Send, headers_of, values_of
 from server_kit.exchange import exchange_of
@@ -196,6 +197,8 @@ def _answer(error: AppException, scope: Scope) -> Answer:
     )
     if isinstance(error, ValidationException):
         document["errors"] = [_without_none(fault) for fault in document["errors"]]
+    if exchange is not None:
+        exchange.answered(contract_class(type(error)))
     body = encode(document)
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),

@@ -5,13 +5,19 @@ what the app raised is answered, if there was no answer yet. Everything else pas
 unchanged and in order.
 """
 
+import inspect
 import logging
 import time
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
-from resilient_http.problems import AppException, for_status, with_status
+from resilient_http.problems import (
+    AppException,
+    NotFoundException,
+    for_status,
+    with_status,
+)
 from server_kit import request_id
 from server_kit.asgi import (
     ASGIApp,
@@ -27,12 +33,16 @@ from server_kit.asgi import (
 )
 from server_kit.exchange import Exchange
 from server_kit.frameworks.allow import allowed
-from server_kit.problems import NOT_STORED, answer_failure, answer_to, log
+from server_kit.pages import HEADERS as PAGE_HEADERS
+from server_kit.pages import pages_of
+from server_kit.problems import NOT_STORED, Answer, answer_failure, answer_to, log
 from server_kit.ratelimit.fields import fields
 from server_kit.ratelimit.limiter import tightest
 from server_kit.security import SecurityHeaders
 
 _OF_THE_BODY: Final = frozenset({b"content-type", b"content-length"})
+# What Starlette and Litestar put into the scope before they look for a route.
+_FRAMEWORKS: Final = frozenset({"app", "litestar_app"})
 # What RFC 9110 calls otherwise, and Python before 3.13 does not.
 _FORMER: Final = {
     413: "Request Entity Too Large",
@@ -72,9 +82,11 @@ class Responder:
         self._exchange = exchange
         self._security = security
         self._scope = scope
-        self._path = local_path(scope)  # now: frameworks change it
+        self._path = local_path(scope)  # now: frameworks change it, and the root
+        self._root = str(scope.get("root_path", ""))
         self._send = send
         self._held: Message | None = None
+        self._is_replaced = False
         self._started = False
         self._has_trailers = False
         self._finished = False
@@ -108,9 +120,13 @@ class Responder:
         """Pass one message of the app on, perhaps as something else, perhaps later."""
         if self._finished and self._exchange.crash is not None:
             return  # a middleware answers what has been answered
+        if self._is_replaced:
+            return
         if message["type"] == "http.response.start":
             # A list, as they are read more than once.
             message = {**message, "headers": headers_of(message)}
+            if self._leads_nowhere(message) and await self._explain(message):
+                return
         if self._held is None and may_repeat_status(message):
             self._held = message
         elif self._held is not None and repeats_status(self._held, message):
@@ -127,10 +143,42 @@ class Responder:
     async def _convert(self, phrase: str) -> None:
         """Send a problem in place of the response whose start is held."""
         held, self._held = self._held or {}, None
+        if held["status"] == HTTPStatus.NOT_FOUND and await self._explain(held):
+            return
         answer = answer_to(for_status(held["status"], phrase), self._scope)
-        kept = [
-            pair for pair in headers_of(held) if pair[0].lower() not in _OF_THE_BODY
-        ]
+        await self._send_instead(held, answer)
+
+    def _leads_nowhere(self, start: Message) -> bool:
+        """Tell whether a framework answers, by us, that it has no route."""
+        return (
+            start["status"] == HTTPStatus.NOT_FOUND
+            and self._exchange.problem is NotFoundException
+            and not _FRAMEWORKS.isdisjoint(self._scope)
+        )
+
+    async def _explain(self, start: Message) -> bool:
+        """Send the page of a problem type in place of a 404, if this is its path."""
+        if self._scope["method"] not in ("GET", "HEAD") or _has_handler(self._scope):
+            return False
+        pages = pages_of(self._exchange.contract)
+        path = self._exchange.path
+        # As it came; with what a proxy took off; without what it put before.
+        for wanted in (path, self._root + path, self._path):
+            if wanted in pages:
+                self._is_replaced = True
+                headers = [
+                    *PAGE_HEADERS,
+                    (b"content-length", b"%d" % len(pages[wanted])),
+                ]
+                answer = Answer(HTTPStatus.OK, headers, pages[wanted])
+                await self._send_instead(start, answer)
+                return True
+        return False
+
+    async def _send_instead(self, start: Message, answer: Answer) -> None:
+        """Send `answer` with what others have added to the headers of `start`."""
+        given = headers_of(start)
+        kept = [pair for pair in given if pair[0].lower() not in _OF_THE_BODY]
         headers = add_missing(kept, answer.headers)
         await replace(answer, headers=headers).send(self._scope, self._pass)
 
@@ -195,6 +243,13 @@ def completed(
     if security is None:
         return headers
     return security.apply(headers, path=path, debug=exchange.debug)
+
+
+def _has_handler(scope: Scope) -> bool:
+    """Tell whether a framework has found who is to handle the request."""
+    found = scope.get("endpoint")  # for Starlette, a mounted app as well
+    is_handler = inspect.isroutine(found) or inspect.isclass(found)
+    return is_handler or scope.get("route_handler") is not None
 
 
 def may_repeat_status(message: Message) -> bool:
