@@ -48,6 +48,14 @@ def document(app: object, documented: Documented) -> None:
             litestar_openapi.document(found, known)
 
 
+def nearest(app: object, served: object) -> Documented:
+    """Return what the kit nearest to `served`, somewhere in `app`, knows."""
+    nobody = Documented(None, lambda _: ())
+    return next(
+        (known for found, known in _walk(app, nobody) if found is served), nobody
+    )
+
+
 def _walk(app: object, documented: Documented) -> Iterator[tuple[Any, Documented]]:
     """Yield each app in `app`, with what the kit nearest to it knows."""
     seen: dict[int, object] = {}
