@@ -21,6 +21,7 @@ from demo.script import Act, Mood, act
 from demo.serving import serve
 from resilient_http.problems import ServiceUnavailableException
 
+FAILURES: Final = server_kit.raises(CardDeclined, ServiceUnavailableException)
 _SLEEPS: Final = {Act.DAWDLE: 2.5, Act.HANG: 6.0}
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
@@ -33,7 +34,8 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
+        # Made before the service's thread, where there is one, and used in that alone.
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA synchronous = OFF")  # it is the process that dies
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS charges"
@@ -158,7 +160,7 @@ def payments(ledger: Ledger) -> FastAPI:
     app.get("/healthz")(service.health)
     app.put("/mood")(service.direct)
     app.get("/charges")(service.charges)
-    app.post("/charges", response_model=None)(service.charge)
+    app.post("/charges", response_model=None, responses=FAILURES)(service.charge)
     return app
 
 

@@ -10,14 +10,15 @@ import argparse
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
 import httpx
 from fastapi import Depends, FastAPI, HTTPException
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 import server_kit
 from demo.problems import (
+    OWN,
     PAYMENTS,
     SHOP,
     CardDeclined,
@@ -27,6 +28,7 @@ from demo.problems import (
 )
 from demo.serving import serve
 from resilient_http import AppException, AsyncClient, BreakerConfig, Policy, Response
+from resilient_http.problems import MEDIA_TYPE, BadGatewayException, UpstreamException
 
 POLICY: Final = Policy(
     deadline=2.0,
@@ -39,15 +41,30 @@ POLICY: Final = Policy(
 default, as this outage is a short one; retries are the default."""
 
 QUOTA: Final = server_kit.per_api_key_rate_limit(limit=4, window=2)
+FAILURES: Final = server_kit.raises(*OWN, UpstreamException)
+"""What an order may come to: problems of our own, and what payments failed with."""
+
+PLAIN_FAILURES: Final[dict[int | str, dict[str, Any]]] = {
+    **server_kit.raises(OutOfStock, BadGatewayException),
+    402: {"description": "Payment Required", "content": {MEDIA_TYPE: {}}},
+}
+"""Of the same with plain httpx, which knows no types of problems."""
+
 SHELVES: Final = {"teapot": 1_000_000, "samovar": 1}
+
+
+Sku: TypeAlias = Literal["teapot", "samovar"]
 
 
 class Order(BaseModel):
     """What a customer wants. They choose the id, and keep it when they ask again."""
 
-    id: str
+    model_config = ConfigDict(strict=True)  # false is no quantity
+
+    id: Annotated[str, Field(pattern="^[A-Za-z0-9._-]{1,64}$")]
+    """It goes on to payments as the `Idempotency-Key`, so it must fit into a header."""
     number: int
-    sku: str
+    sku: Sku
     quantity: int
     card: str
 
@@ -87,7 +104,7 @@ class Shop:
     async def health(self) -> None:
         """Say that there is somebody at home."""
 
-    async def stock(self, sku: Literal["teapot", "samovar"]) -> Stock:
+    async def stock(self, sku: Sku) -> Stock:
         """Return what is on a shelf."""
         return Stock(sku=sku, available=SHELVES[sku])
 
@@ -161,8 +178,8 @@ def shop(payments_url: str) -> FastAPI:
     app.get("/healthz")(service.health)
     app.get("/payments")(service.known)
     app.get("/stock/{sku}", dependencies=[Depends(QUOTA)])(service.stock)
-    app.post("/orders")(service.place)
-    app.post("/plain/orders")(service.place_plain)
+    app.post("/orders", responses=FAILURES)(service.place)
+    app.post("/plain/orders", responses=PLAIN_FAILURES)(service.place_plain)
     return app
 
 
