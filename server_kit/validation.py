@@ -21,6 +21,8 @@ _SECRET: Final = re.compile(
 _SECRET_WORDS: Final = frozenset(
     {"auth", "card", "cvc", "cvv", "iban", "jwt", "key", "otp", "pass", "pin", "ssn"}
 )
+# Pydantic calls it a value_error, like whatever a validator of a user's raises.
+_NO_EMAIL: Final = "value is not a valid email address"
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 # RFC 3986, section 3.5: what a fragment holds unescaped; quote() leaves `~` alone.
 _IN_FRAGMENT: Final = "!$&'()*+,;=:@?"
@@ -79,7 +81,7 @@ def _found(error: object, body: object, *, located: bool) -> ValidationError:
     return ValidationError(
         field=".".join(map(str, path)) or location or "body",
         message=str(said.get("msg", "Invalid value")),
-        type=kind,
+        type="format" if _is_format(said) else kind,
         value=_value(said, location, path),
         pointer=pointer(path) if in_body else None,
         location=location,
@@ -111,6 +113,12 @@ def _holds(node: object, part: str | int) -> bool:
     if isinstance(node, dict):
         return part in node
     return isinstance(node, list) and isinstance(part, int) and 0 <= part < len(node)
+
+
+def _is_format(said: Mapping[str, Any]) -> bool:
+    """Tell whether text is not written as it should be, in the brief's one word."""
+    is_email = str(said.get("msg", "")).startswith(_NO_EMAIL)
+    return is_email or said.get("type") == "string_pattern_mismatch"
 
 
 def _is_missing(said: Mapping[str, Any]) -> bool:

@@ -13,6 +13,8 @@ SHOWN = {
     *(f"R{number}" for number in [*range(1, 10), *range(14, 18), *range(19, 23)]),
     *("R24", "R26", "R31", "R32"),
     *(f"9457-{number}" for number in [*range(1, 10), *range(17, 21), 26, 29, 33, 34]),
+    *("S34", "S39", "S41", "S42", "S53", "S57"),
+    *(f"9457-{number}" for number in [*range(10, 17), *range(21, 25), 27, 31, 32]),
     *(f"RL-{number}" for number in range(26, 33)),
     *(f"RA-{number}" for number in range(1, 10)),
 }

@@ -79,7 +79,8 @@ class Contract:
 
     Raises:
         TypeError: A class is not a problem class, or has no type.
-        ValueError: Two classes have one type, or `type_base` or an origin is malformed.
+        ValueError: Two classes have one type, a type is a relative path, or `type_base`
+            or an origin is malformed.
 
     """
 
@@ -200,7 +201,15 @@ class Contract:
             raise TypeError(f"a contract is made of AppException classes: {given!r}")
         if "type" not in vars(found):
             raise TypeError(f"{found.__name__} has no type of its own")
-        if self.type_base is None or urlsplit(found.type).scheme:
+        if urlsplit(found.type).scheme:
+            return found.type
+        if self.type_base is None:
+            # RFC 9457, section 3.1.1: each page would resolve it to something else.
+            if "/" in found.type[1:] and not found.type.startswith("/"):
+                raise ValueError(
+                    f"{found.__name__}.type must be a slug, a full path or a URI "
+                    f"without a type_base, got {found.type!r}"
+                )
             return found.type
         return self.type_base + found.type
 

@@ -118,7 +118,7 @@ async def test_an_invalid_request_is_answered_in_the_shape_of_the_brief() -> Non
             {
                 "field": "email",
                 "message": "String should match pattern '.+@.+'",
-                "type": "string_pattern_mismatch",
+                "type": "format",
                 "value": "invalid",
                 "pointer": "#/email",
                 "location": "body",

@@ -101,6 +101,23 @@ def test_a_field_that_a_validator_of_the_whole_names_is_kept() -> None:
     assert from_pydantic(said, body=body).errors[0].pointer == "#/end"
 
 
+@pytest.mark.parametrize(
+    ("kind", "message", "told"),
+    [
+        ("value_error", "value is not a valid email address: no @-sign", "format"),
+        ("string_pattern_mismatch", "String should match pattern '.+@.+'", "format"),
+        ("value_error", "Value error, too odd", "value_error"),
+        ("string_too_short", "String should have 3 characters", "string_too_short"),
+    ],
+)
+def test_text_that_is_not_written_as_it_should_is_of_the_wrong_format(
+    kind: str, message: str, told: str
+) -> None:
+    said = {"loc": ("body", "email"), "type": kind, "msg": message, "input": "x"}
+    (fault,) = from_pydantic([said]).errors
+    assert fault.type == told
+
+
 def test_a_branch_of_a_union_is_no_part_of_the_body() -> None:
     body = {"pet": {"kind": "cat"}, "either": {"a": 1}}
     said = [
