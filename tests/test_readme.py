@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = {page.name: page.read_text() for page in (ROOT / "docs").glob("*.md")}
+DOCS = ROOT / "docs"
+WRITTEN = [*DOCS.glob("*.md"), *DOCS.glob("server/*.md")]
+PAGES = {str(page.relative_to(DOCS)): page.read_text() for page in WRITTEN}
 CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 BLOCKS = CODE.findall(README)
 PAGE_BLOCKS = [(page, block) for page in PAGES for block in CODE.findall(PAGES[page])]
@@ -100,7 +102,8 @@ def test_the_commands_exist() -> None:
 
 
 def test_the_links_lead_somewhere() -> None:
-    pages = [(ROOT, README), *((ROOT / "docs", text) for text in PAGES.values())]
+    pages = [(ROOT, README)]
+    pages += [((DOCS / page).parent, text) for page, text in PAGES.items()]
     for folder, text in pages:
         for link in re.findall(r"\]\(([^)]+)\)", text):
             assert link.startswith("https://") or (folder / link).exists(), link
