@@ -24,7 +24,7 @@ from server_kit.ratelimit import (
     per_user_rate_limit,
     rate_limit,
 )
-from server_kit.security import SecurityHeaders, SecurityHeadersMiddleware
+from server_kit.security import SecurityHeaders, SecurityHeadersMiddleware, csp_nonce
 
 if TYPE_CHECKING:
     from server_kit.ratelimit import RateLimited, StrictRateLimit, UserRateLimit
@@ -37,6 +37,7 @@ __all__ = [
     "SecurityHeaders",
     "SecurityHeadersMiddleware",
     "app_exception_handler",
+    "csp_nonce",
     "generic_exception_handler",
     "per_api_key_rate_limit",
     "per_user_rate_limit",

@@ -25,7 +25,8 @@ from server_kit.openapi.implied import Documented, by_settings
 from server_kit.problems import BUILT_INS
 from server_kit.ratelimit import RateLimiter
 from server_kit.responder import Responder
-from server_kit.security import DEFAULT, SecurityHeaders
+from server_kit.security import DEFAULT, SecurityHeaders, nonce
+from server_kit.security.servers import warn_of_disclosure
 from server_kit.translation import NO_EXCEPTIONS, Table, checked_table
 from server_kit.websocket import SocketResponder
 
@@ -143,6 +144,7 @@ class _Kit:
         """Serve one connection."""
         if not self._is_adopted:
             adopt(self._app, self._documented)
+            warn_of_disclosure(send, self._settings.security)
             self._is_adopted = True
         if scope["type"] in ("http", "websocket"):
             await self._serve(scope, receive, send)
@@ -159,6 +161,7 @@ class _Kit:
         trace_token = context.traceparent.set(_traceparent(scope))
         # Whoever calls us from within its own process does its own retries.
         sending_token = context.is_sending.set(False)
+        nonce_token = nonce.begin(scope, is_secured=self._settings.security is not None)
         # A websocket lives on when its handshake is long over.
         left = None if is_socket else deadline.inherited(headers_of(scope))
         bound = nullcontext() if left is None else context.deadline(left)
@@ -166,6 +169,7 @@ class _Kit:
             with bound:  # what is called from here has no more time than its caller
                 await responder.serve(receive)
         finally:
+            nonce.end(nonce_token)
             context.is_sending.reset(sending_token)
             context.traceparent.reset(trace_token)
             context.request_id.reset(request_token)

@@ -38,7 +38,7 @@ from server_kit.pages import pages_of
 from server_kit.problems import NOT_STORED, Answer, answer_failure, answer_to, log
 from server_kit.ratelimit.fields import fields
 from server_kit.ratelimit.limiter import tightest
-from server_kit.security import SecurityHeaders
+from server_kit.security import SecurityHeaders, secured
 
 _OF_THE_BODY: Final = frozenset({b"content-type", b"content-length"})
 # What Starlette and Litestar put into the scope before they look for a route.
@@ -184,20 +184,26 @@ class Responder:
 
     async def _pass(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": self._completed(message)}
+            message = self._completed(message)
             self._started = True
             self._has_trailers = bool(message.get("trailers"))
         else:
             self._finished = self._finished or self._is_last(message)
         await self._send(message)
 
-    def _completed(self, start: Message) -> RawHeaders:
+    def _completed(self, start: Message) -> Message:
         headers = headers_of(start)
-        if start.get("status") == HTTPStatus.METHOD_NOT_ALLOWED:
+        if start["status"] == HTTPStatus.METHOD_NOT_ALLOWED:
             headers = self._with_all_methods(headers)
-        elif start.get("status") == HTTPStatus.TOO_MANY_REQUESTS:
+        elif start["status"] == HTTPStatus.TOO_MANY_REQUESTS:
             headers = add_missing(headers, NOT_STORED)
-        return completed(headers, self._exchange, self._security, self._path)
+        return completed(
+            {**start, "headers": headers},
+            self._exchange,
+            self._security,
+            self._scope,
+            self._path,
+        )
 
     def _with_all_methods(self, headers: RawHeaders) -> RawHeaders:
         said = b",".join(values_of(headers, b"allow")).decode("latin-1")
@@ -220,29 +226,33 @@ class Responder:
 
 
 def completed(
-    headers: RawHeaders,
+    start: Message,
     exchange: Exchange,
     security: SecurityHeaders | None,
-    path: str = "/",
-) -> RawHeaders:
-    """Return the headers of a response, and what every response says besides.
+    scope: Scope,
+    path: str,
+) -> Message:
+    """Return a response's start, and in it what every response says.
 
     Args:
-        headers: Those that the app has set; they win.
+        start: Of a response, or of the refusal of a websocket. Headers that the app
+            has set win.
         exchange: What the response is part of.
         security: Headers to add; None adds none.
+        scope: The request, as it is now that it has been routed.
         path: What was asked for, relative to the app.
 
     """
     known = exchange.request_id.encode()
-    headers = add_missing(headers, [(request_id.HEADER, known)])
+    headers = add_missing(headers_of(start), [(request_id.HEADER, known)])
     if exchange.decisions:
         said = fields(tightest(exchange.decisions), time.time())
         ours = [(name.lower().encode(), said[name].encode()) for name in said]
         headers = add_missing(headers, ours)
+    start = {**start, "headers": headers}
     if security is None:
-        return headers
-    return security.apply(headers, path=path, debug=exchange.debug)
+        return start
+    return secured(start, security, scope, path=path, debug=exchange.debug)
 
 
 def _has_handler(scope: Scope) -> bool:

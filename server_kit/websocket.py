@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 from starlette.websockets import WebSocketDisconnect
 
 from resilient_http.problems import AppException
-from server_kit.asgi import ASGIApp, Message, Receive, Scope, Send, headers_of
+from server_kit.asgi import ASGIApp, Message, Receive, Scope, Send, local_path
 from server_kit.exchange import Exchange
 from server_kit.problems import answer_to, log, told
 from server_kit.responder import completed
@@ -64,6 +64,7 @@ class SocketResponder:
         self._exchange = exchange
         self._security = security
         self._scope = scope
+        self._path = local_path(scope)  # now: frameworks change it
         self._send = send
         self._stands: _State = "connecting"
 
@@ -97,8 +98,9 @@ class SocketResponder:
     async def _pass(self, message: Message) -> None:
         kind = message["type"]
         if kind == f"{_DENIAL}.start":
-            headers = completed(headers_of(message), self._exchange, self._security)
-            message = {**message, "headers": headers}
+            message = completed(
+                message, self._exchange, self._security, self._scope, self._path
+            )
         is_part = kind == f"{_DENIAL}.body" and message.get("more_body", False)
         if not is_part:
             self._stands = _AFTER.get(kind, self._stands)

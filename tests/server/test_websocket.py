@@ -300,7 +300,7 @@ async def test_a_close_that_reaches_nobody_hides_no_crash(gone: Exception) -> No
 
     is_crash = not isinstance(gone, WebSocketDisconnect)
     with pytest.raises(RuntimeError if is_crash else WebSocketDisconnect):
-        await server_kit.wrap(app)({"type": "websocket"}, receive, send)
+        await server_kit.wrap(app)({"type": "websocket", "path": "/"}, receive, send)
     assert len(sent) == 1 + is_crash
 
 

@@ -1,0 +1,63 @@
+"""A response's start, and what the request tells of it, to its security headers."""
+
+from typing import Any, Final
+
+from server_kit.asgi import Message, Scope, headers_of, values_of
+from server_kit.security.nonce import KEY as NONCE
+from server_kit.security.nonce import Nonce
+from server_kit.security.profile import SecurityHeaders
+
+STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start"})
+"""Messages that carry the headers of a response."""
+
+# Where FastAPI and Litestar define the handlers of their documentation.
+_DOCUMENTING: Final = ("fastapi.applications", "litestar._openapi", "litestar.openapi")
+
+
+def secured(
+    start: Message, security: SecurityHeaders, scope: Scope, *, path: str, debug: bool
+) -> Message:
+    """Return a message of `STARTS` with its headers secured.
+
+    Args:
+        start: Of an HTTP response, or of the refusal of a WebSocket.
+        security: What to add and to take off.
+        scope: The request, as it is now that it has been routed.
+        path: Its path relative to the app, from before: routing may shorten it.
+        debug: Whether to leave out Strict-Transport-Security.
+
+    """
+    there = security.for_path(path)
+    headers = headers_of(start)
+    plan = there.plan(
+        path,
+        start["status"],
+        is_tls=not debug and _is_tls(there, scope),
+        is_docs=_is_documenting(scope) and _is_page(headers),
+    )
+    asked: Nonce | None = scope.get(NONCE)
+    word = None if asked is None else asked.send()
+    return {**start, "headers": plan.complete(headers, word)}
+
+
+def _is_tls(security: SecurityHeaders, scope: Scope) -> bool:
+    if scope.get("scheme") in ("https", "wss") or security.https == "always":
+        return True
+    if security.https == "scheme":
+        return False
+    # What each proxy was reached by, the first of them first.
+    said = values_of(headers_of(scope), b"x-forwarded-proto")
+    return b",".join(said).split(b",")[0].strip().lower() == b"https"
+
+
+def _is_documenting(scope: Scope) -> bool:
+    """Tell whether a framework's own handler of documentation answers."""
+    handler: Any = scope.get("endpoint")  # Starlette's and FastAPI's
+    if handler is None:
+        handler = getattr(scope.get("route_handler"), "fn", None)  # Litestar's
+    return str(getattr(handler, "__module__", "")).startswith(_DOCUMENTING)
+
+
+def _is_page(headers: list[tuple[bytes, bytes]]) -> bool:
+    kinds = values_of(headers, b"content-type")
+    return any(kind.lower().startswith(b"text/html") for kind in kinds)
