@@ -17,6 +17,8 @@ SHOWN = {
     *(f"9457-{number}" for number in [*range(10, 17), *range(21, 25), 27, 31, 32]),
     *(f"RL-{number}" for number in range(26, 33)),
     *(f"RA-{number}" for number in range(1, 10)),
+    *(f"OW-{number}" for number in range(1, 24)),
+    "S53",
 }
 """Bugs of peers, and sentences of standards, that this code is held to so far."""
 

@@ -1,6 +1,6 @@
 """A response's start, and what the request tells of it, to its security headers."""
 
-from typing import Any, Final
+from typing import Final
 
 from server_kit.asgi import Message, Scope, headers_of, values_of
 from server_kit.security.nonce import KEY as NONCE
@@ -52,10 +52,14 @@ def _is_tls(security: SecurityHeaders, scope: Scope) -> bool:
 
 def _is_documenting(scope: Scope) -> bool:
     """Tell whether a framework's own handler of documentation answers."""
-    handler: Any = scope.get("endpoint")  # Starlette's and FastAPI's
-    if handler is None:
-        handler = getattr(scope.get("route_handler"), "fn", None)  # Litestar's
-    return str(getattr(handler, "__module__", "")).startswith(_DOCUMENTING)
+    # Starlette's and Litestar's; both, where one is mounted in the other.
+    handler = getattr(scope.get("route_handler"), "fn", None)
+    return _documents(scope.get("endpoint")) or _documents(handler)
+
+
+def _documents(handler: object) -> bool:
+    module = getattr(handler, "__module__", None)
+    return isinstance(module, str) and module.startswith(_DOCUMENTING)
 
 
 def _is_page(headers: list[tuple[bytes, bytes]]) -> bool:
