@@ -53,8 +53,6 @@ class Plan:
         return headers + [pair for pair in ours if pair[0] not in present]
 
     def _with_nonce(self, nonce: str) -> RawHeaders:
-        if not self.policy:
-            return self.pairs
         policy = f"'nonce-{nonce}'".encode().join(self.policy)
         return [(name, policy if name == _CONTENT else v) for name, v in self.pairs]
 

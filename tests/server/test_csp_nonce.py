@@ -125,6 +125,8 @@ async def test_it_is_an_error_to_ask_when_the_headers_are_gone() -> None:
 
 
 async def test_it_is_an_error_to_ask_where_nothing_is_secured() -> None:
+    for secure in (server_kit.wrap, SecurityHeadersMiddleware):
+        await ask(secure(page()), "/page")  # leaves nothing behind
     with pytest.raises(RuntimeError, match="where no response gets security headers"):
         csp_nonce()
     answer = await ask(server_kit.wrap(page(), security=None), "/page")
@@ -146,6 +148,19 @@ async def test_a_request_made_inside_another_has_a_nonce_of_its_own() -> None:
 
     await ask(server_kit.wrap(app), "/")
     assert words[0] == words[2] != words[1]
+
+
+async def test_an_app_and_the_one_around_it_have_one_nonce() -> None:
+    inner = server_kit.wrap(page())
+    words: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        words.append(csp_nonce())
+        await inner(scope, receive, send)
+        words.append(csp_nonce())
+
+    answer = await ask(server_kit.wrap(app), "/threaded")
+    assert words == [answer.text, answer.text]
 
 
 async def test_requests_side_by_side_do_not_share() -> None:

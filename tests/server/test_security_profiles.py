@@ -120,7 +120,11 @@ def test_no_header_of_owasps_list_leaves_the_app(name: str) -> None:
 @pytest.mark.case("OW-15")
 @pytest.mark.parametrize("name", REMOVED)
 def test_ids_of_traces_may_stay(name: str) -> None:
-    for security in (SecurityHeaders(), SecurityHeaders.owasp(tracing=True)):
+    for security in (
+        SecurityHeaders(),
+        SecurityHeaders.owasp(tracing=True),
+        SecurityHeaders.api(tracing=True),
+    ):
         headers = applied(security, [(name.encode(), b"1")])
         assert (headers == applied(security)) is (name not in OF_TRACES)
 
@@ -234,6 +238,7 @@ def test_what_a_handler_has_set_twice_is_sent_once() -> None:
             (b"x-frame-options", b"DENY"),
             (b"x-frame-options", b"SAMEORIGIN"),
             (b"Content-Security-Policy", b"img-src 'none'"),
+            (b"content-security-policy", b"default-src 'self'"),
         ],
     )
     assert headers[:5] == [

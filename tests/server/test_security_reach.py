@@ -11,6 +11,7 @@ import websockets
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import RedirectResponse, Response
 from litestar import Litestar
+from litestar.static_files import create_static_files_router
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -20,7 +21,7 @@ import server_kit
 from server_kit import SecurityHeaders, SecurityHeadersMiddleware
 from server_kit.asgi import Message, Receive, Scope, Send
 from tests.served import served
-from tests.server.apps import AnyApp, ask, litestar_app
+from tests.server.apps import AnyApp, ask, litestar_app, starlette_app
 
 OWASP = SecurityHeaders.owasp()
 ALWAYS = {
@@ -193,6 +194,39 @@ def own_docs() -> FastAPI:
         return Response("<h1>Our own</h1>", media_type="text/html")
 
     return app
+
+
+@pytest.mark.case("OW-19")
+@pytest.mark.parametrize("around", ["wrap", "middleware"])
+async def test_pages_among_a_frameworks_static_files_are_no_documentation(
+    around: str, tmp_path: Path
+) -> None:
+    (tmp_path / "index.html").write_text("<h1>Uploaded</h1>")
+    litestar = Litestar([create_static_files_router("/", [tmp_path], html_mode=True)])
+    fastapi = FastAPI()
+    fastapi.mount("/", StaticFiles(directory=tmp_path, html=True))
+    for app in (litestar, fastapi):
+        answer = await ask(AROUND[around](app), "/index.html")
+        assert answer.text == "<h1>Uploaded</h1>"
+        expected = OWASP.content_security_policy
+        assert answer.headers["content-security-policy"] == expected
+
+
+@pytest.mark.parametrize("around", ["wrap", "middleware"])
+async def test_an_exception_is_made_for_the_path_below_the_root(around: str) -> None:
+    security = SecurityHeaders(x_frame_options=None, https="always")
+    security = security.at("/ok", x_frame_options="SAMEORIGIN", https="scheme")
+    app: AnyApp = SecurityHeadersMiddleware(starlette_app(), security)
+    if around == "wrap":
+        app = server_kit.wrap(starlette_app(), security=security)
+    transport = httpx.ASGITransport(app, root_path="/api")
+    async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        answer = await client.get("/api/ok")
+        assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+        assert "strict-transport-security" not in answer.headers
+        answer = await client.get("/api/nowhere")
+        assert "x-frame-options" not in answer.headers
+        assert "strict-transport-security" in answer.headers
 
 
 @pytest.mark.case("OW-19")
