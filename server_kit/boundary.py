@@ -23,9 +23,11 @@ class Boundary:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != "http" or exchange_of(scope) is None:
+        exchange = exchange_of(scope)
+        if scope["type"] != "http" or exchange is None:
             await self.app(scope, receive, send)
             return
+        exchange.routes(scope)
         started = False
 
         async def watch(message: Message) -> None:

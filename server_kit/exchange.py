@@ -1,5 +1,6 @@
 """What the kit knows of one request, where everything that serves it can find it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -61,18 +62,42 @@ class Exchange:
     """What was answered, if it was a problem. The class alone: an exception holds the
     frames it was raised in, and they hold the request."""
 
-    def answered(self, problem: type[AppException]) -> None:
-        """Note which problem was answered, here and in all that is around."""
-        around: Exchange | None = self
-        while around is not None:
-            around.problem = problem
-            around = around.outer
+    routed: Scope | None = None
+    """The scope in which the innermost framework tells of its route; None: in the
+    server's own."""
+
+    queued: float = 0.0
+    """Seconds that the request waited for its turn."""
+
+    problem_type: str | None = None
+    """What the last problem said it was."""
 
     def crashed(self, error: Exception) -> None:
         """Note a crash, here and in all that is around."""
+        for exchange in self._to_the_outermost():
+            exchange.crash = error
+
+    def answered(self, problem: type[AppException], problem_type: str) -> None:
+        """Note which problem was answered, here and in all that is around.
+
+        Args:
+            problem: Its class.
+            problem_type: What its document says it is.
+
+        """
+        for exchange in self._to_the_outermost():
+            exchange.problem = problem
+            exchange.problem_type = problem_type
+
+    def routes(self, scope: Scope) -> None:
+        """Note where a framework is about to tell of its route."""
+        for exchange in self._to_the_outermost():
+            exchange.routed = scope
+
+    def _to_the_outermost(self) -> "Iterator[Exchange]":
         around: Exchange | None = self
         while around is not None:
-            around.crash = error
+            yield around
             around = around.outer
 
 

@@ -198,7 +198,7 @@ def _answer(error: AppException, scope: Scope) -> Answer:
     if isinstance(error, ValidationException):
         document["errors"] = [_without_none(fault) for fault in document["errors"]]
     if exchange is not None:
-        exchange.answered(contract_class(type(error)))
+        exchange.answered(contract_class(type(error)), str(document["type"]))
     body = encode(document)
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),
