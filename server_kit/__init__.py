@@ -7,7 +7,9 @@ they need FastAPI, which is no dependency of the kit.
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from server_kit.access_log import AccessLog
 from server_kit.kit import wrap
+from server_kit.log_records import RequestIdFilter, add_request_id
 from server_kit.openapi import raises
 from server_kit.problems import (
     app_exception_handler,
@@ -25,17 +27,23 @@ from server_kit.ratelimit import (
     rate_limit,
 )
 from server_kit.security import SecurityHeaders, SecurityHeadersMiddleware, csp_nonce
+from server_kit.served import Listener, RequestServed
 
 if TYPE_CHECKING:
     from server_kit.ratelimit import RateLimited, StrictRateLimit, UserRateLimit
 
 __all__ = [
+    "AccessLog",
     "Decision",
+    "Listener",
     "Quota",
     "RateLimitMiddleware",
     "RateLimiter",
+    "RequestIdFilter",
+    "RequestServed",
     "SecurityHeaders",
     "SecurityHeadersMiddleware",
+    "add_request_id",
     "app_exception_handler",
     "csp_nonce",
     "generic_exception_handler",

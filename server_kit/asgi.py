@@ -43,6 +43,30 @@ def add_missing(headers: RawHeaders, defaults: RawHeaders) -> RawHeaders:
     return [*headers, *(pair for pair in defaults if pair[0] not in present)]
 
 
+def has_body(scope: Scope) -> bool:
+    """Tell whether the client may have sent a body (RFC 9112, section 6.3)."""
+    names = (b"transfer-encoding", b"content-length")
+    return any(
+        name.lower() in names and value != b"0" for name, value in headers_of(scope)
+    )
+
+
+def ends_response(message: Message, *, trailers: bool) -> bool:
+    """Tell whether nothing comes after `message` of a response.
+
+    Args:
+        message: Any event of the response.
+        trailers: Whether its start announced trailers.
+
+    """
+    kind = message["type"]
+    if kind == "http.response.trailers":
+        return not message.get("more_trailers", False)
+    if kind in ("http.response.body", "http.response.zerocopysend"):
+        return not (trailers or message.get("more_body", False))
+    return bool(kind == "http.response.pathsend" and not trailers)
+
+
 def local_path(scope: Scope) -> str:
     """Return the path below the app's `root_path`, which servers put before `path`."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))

@@ -9,7 +9,7 @@ and a websocket another, through `SocketResponder`.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar, cast, get_args
 from resilient_http import context
 from resilient_http.problems import Contract
 from server_kit import deadline, request_id
+from server_kit.access_log import AccessLog, observer_of
 from server_kit.asgi import ASGIApp, Receive, Scope, Send, headers_of, values_of
 from server_kit.exchange import KEY, Exchange, Instance, exchange_of
 from server_kit.frameworks import adopt, document
@@ -27,7 +28,9 @@ from server_kit.ratelimit import RateLimiter
 from server_kit.responder import Responder
 from server_kit.security import DEFAULT, SecurityHeaders, nonce
 from server_kit.security.servers import warn_of_disclosure
+from server_kit.served import Listener
 from server_kit.translation import NO_EXCEPTIONS, Table, checked_table
+from server_kit.watch import Watch
 from server_kit.websocket import SocketResponder
 
 # Any callable to type checkers: frameworks type their scopes and messages each in its
@@ -44,6 +47,8 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
     debug: bool = False,
     security: SecurityHeaders | None = DEFAULT,
     limiter: RateLimiter | None = None,
+    access_log: AccessLog | None = None,
+    listeners: Iterable[Listener] = (),
 ) -> _App:
     """Return an ASGI app around `app` whose every error leaves as a problem document.
 
@@ -77,6 +82,9 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
         security: Which security headers to add; None adds none.
         limiter: Whom the rate limit dependencies ask. None: that of the wrapped app
             around it, or else one in memory.
+        access_log: What to write about each request. None: nothing. Of wrapped apps
+            inside each other, the outermost one writes.
+        listeners: Called with a `RequestServed` for each request, as the access log is.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -92,6 +100,8 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
         debug=debug,
         security=security,
         limiter=limiter,
+        access_log=access_log,
+        listeners=tuple(listeners),
     )
     return cast("_App", _Kit(app, settings))
 
@@ -106,6 +116,8 @@ class _Settings:
     debug: bool
     security: SecurityHeaders | None
     limiter: RateLimiter | None
+    access_log: AccessLog | None
+    listeners: tuple[Listener, ...]
 
     def __post_init__(self) -> None:
         _check("contract", self.contract, Contract | None)
@@ -114,6 +126,10 @@ class _Settings:
         _check("debug", self.debug, bool)
         _check("security", self.security, SecurityHeaders | None)
         _check("limiter", self.limiter, RateLimiter | None)
+        _check("access_log", self.access_log, AccessLog | None)
+        for listener in self.listeners:
+            if not callable(listener):
+                raise TypeError(f"listeners must be callables, got {listener!r}")
 
 
 def _check(name: str, value: object, kind: Any) -> None:
@@ -132,12 +148,13 @@ _TRACEPARENT: Final = re.compile(
 class _Kit:
     """A wrapped app. See `wrap`."""
 
-    __slots__ = ("_app", "_documented", "_is_adopted", "_settings")
+    __slots__ = ("_app", "_documented", "_is_adopted", "_observer", "_settings")
 
     def __init__(self, app: ASGIApp, settings: _Settings) -> None:
         self._app = app
         self._settings = settings
         self._documented = Documented(settings.contract, partial(by_settings, settings))
+        self._observer = observer_of(settings.access_log, settings.listeners)
         self._is_adopted = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -155,6 +172,10 @@ class _Kit:
         outer = exchange_of(scope)
         scope[KEY] = exchange = self._exchange(scope, outer)
         is_socket = scope["type"] == "websocket"
+        watch = None
+        if self._observer is not None and outer is None and not is_socket:
+            watch = Watch(self._observer, exchange, scope, receive, send)
+            receive, send = watch.receive, watch.send
         kind = SocketResponder if is_socket else Responder
         responder = kind(self._app, exchange, self._settings.security, scope, send)
         request_token = context.request_id.set(exchange.request_id)
@@ -169,6 +190,8 @@ class _Kit:
             with bound:  # what is called from here has no more time than its caller
                 await responder.serve(receive)
         finally:
+            if watch is not None:
+                watch.over()
             nonce.end(nonce_token)
             context.is_sending.reset(sending_token)
             context.traceparent.reset(trace_token)

@@ -42,6 +42,9 @@ PURE = [
     "resilient_http/policy.py",
     "resilient_http/events.py",
     "server_kit/ratelimit/quota.py",
+    "server_kit/bodies.py",
+    "server_kit/masking.py",
+    "server_kit/served.py",
 ]
 NO_DRAWERS = {"utils.py", "common", "base.py", "helpers.py", "misc.py"}
 

@@ -9,6 +9,7 @@ SHOWN = {
     *(f"C{number}" for number in [*range(1, 5), *range(6, 13), 14, 15, 17, 18]),
     *(f"C{number}" for number in [20, 21, *range(23, 34), *range(35, 39), 40, 42]),
     *(f"C{number}" for number in [43, 45, 46, 47, *range(49, 53), 54]),
+    *("S48", "S49", "S50", "S51"),
     *("S33", "S35", "S36", "S38", "S40", "S44", "S45", "S46", "S54", "S56"),
     *(f"R{number}" for number in [*range(1, 10), *range(14, 18), *range(19, 23)]),
     *("R24", "R26", "R31", "R32"),

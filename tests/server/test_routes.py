@@ -120,6 +120,7 @@ async def test_an_app_of_no_framework_has_no_routes() -> None:
     ],
 )
 async def test_mounts_are_part_of_the_template(path: str, template: str) -> None:
+    mounted: AnyApp = litestar_app()
     app = Starlette(
         routes=[
             Host("other.example", app=raw_app),
@@ -127,7 +128,7 @@ async def test_mounts_are_part_of_the_template(path: str, template: str) -> None
             Mount("/sub", starlette_app()),
             Mount("/kit", server_kit.wrap(starlette_app())),
             Mount("/fast", included()),
-            Mount("/lit", litestar_app()),
+            Mount("/lit", mounted),
             Mount("/raw", raw_app),
             Mount("", Router([Route("/plain", fine)])),
         ]

@@ -35,6 +35,8 @@ def test_only_an_asgi_app_can_be_wrapped(app: Any) -> None:
         ("security", True),
         ("security", {}),
         ("limiter", "redis://localhost"),
+        ("access_log", True),
+        ("listeners", ["print"]),
     ],
 )
 def test_an_argument_of_the_wrong_type_is_named_and_shown(
@@ -43,14 +45,15 @@ def test_an_argument_of_the_wrong_type_is_named_and_shown(
     options: dict[str, Any] = {name: value}
     with pytest.raises(TypeError, match=f"{name} must be .*, got ") as error:
         server_kit.wrap(raw_app, **options)
-    assert repr(value) in str(error.value)
+    shown = value[0] if isinstance(value, list) else value
+    assert repr(shown) in str(error.value)
 
 
 def test_what_is_not_built_is_not_accepted() -> None:
     accepted = list(inspect.signature(server_kit.wrap).parameters)
     assert accepted == [
         *("app", "contract", "exceptions", "instance", "debug", "security"),
-        "limiter",
+        *("limiter", "access_log", "listeners"),
     ]
 
 
