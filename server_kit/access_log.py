@@ -152,6 +152,7 @@ class Writer:
     def __init__(self, settings: AccessLog) -> None:
         self._settings = settings
         self._masker = Masker(settings.secret, settings.shown, settings.mask_emails)
+        self._has_extras = settings.query or settings.headers or settings.bodies > 0
         self._write = _to_structlog() if settings.structlog else _to_logging
 
     def __call__(self, served: RequestServed, watch: Watch) -> None:
@@ -163,7 +164,9 @@ class Writer:
         level = level_of(served, is_slow=is_slow)
         if self._write is _to_logging and not logger.isEnabledFor(level):
             return
-        fields = self._fields(served) | self._extras(watch)
+        fields = self._fields(served)
+        if self._has_extras:
+            fields |= self._extras(watch)
         if is_slow:
             fields |= _waits(served)
         self._write(level, fields)
@@ -229,19 +232,23 @@ def _waits(served: RequestServed) -> dict[str, float | None]:
 
 def message_of(fields: Mapping[str, Any]) -> str:
     """Return the line for readers: `GET /items/5 200 12.3ms route=/items/{id} ...`."""
-    said = "{method} {path} {status} {0:.1f}ms".format(
-        fields["duration"] * 1000, **fields
-    )
-    rest = (
-        f" {name}={value}"
+    method, path, status = fields["method"], fields["path"], fields["status"]
+    rest = [
+        f"{name}={value}"
         for name, value in fields.items()
         if name not in _IN_FRONT and value not in _UNREMARKABLE
-    )
-    return said + "".join(rest)
+    ]
+    front = f"{method} {path} {status} {fields['duration'] * 1000:.1f}ms"
+    return " ".join([front, *rest])
 
 
 def _to_logging(level: int, fields: Mapping[str, Any]) -> None:
-    logger.log(level, "%s", message_of(fields), extra=fields)
+    # Not logger.log(), which looks for the caller: a line of ours, and a third of what
+    # writing costs.
+    record = logger.makeRecord(
+        *(logger.name, level, __file__, 0, message_of(fields), (), None), extra=fields
+    )
+    logger.handle(record)
 
 
 def _to_structlog() -> Callable[[int, Mapping[str, Any]], None]:

@@ -1,6 +1,5 @@
 """What the kit knows of one request, where everything that serves it can find it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -74,8 +73,10 @@ class Exchange:
 
     def crashed(self, error: Exception) -> None:
         """Note a crash, here and in all that is around."""
-        for exchange in self._to_the_outermost():
-            exchange.crash = error
+        around: Exchange | None = self
+        while around is not None:
+            around.crash = error
+            around = around.outer
 
     def answered(self, problem: type[AppException], problem_type: str) -> None:
         """Note which problem was answered, here and in all that is around.
@@ -85,19 +86,17 @@ class Exchange:
             problem_type: What its document says it is.
 
         """
-        for exchange in self._to_the_outermost():
-            exchange.problem = problem
-            exchange.problem_type = problem_type
+        around: Exchange | None = self
+        while around is not None:
+            around.problem = problem
+            around.problem_type = problem_type
+            around = around.outer
 
     def routes(self, scope: Scope) -> None:
         """Note where a framework is about to tell of its route."""
-        for exchange in self._to_the_outermost():
-            exchange.routed = scope
-
-    def _to_the_outermost(self) -> "Iterator[Exchange]":
         around: Exchange | None = self
         while around is not None:
-            yield around
+            around.routed = scope
             around = around.outer
 
 

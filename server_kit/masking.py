@@ -51,7 +51,7 @@ _USER_INFO: Final = re.compile(r"""(?<=//)[^/\s"'?#]*@""")
 _HIDDEN_USER: Final = f"{MASK}@"
 _EMAIL: Final = re.compile(r"(?<![\w.+%'-])[\w.+%'-]++@[\w.-]*+")
 _CREDENTIALS: Final = re.compile(
-    r"\b(bearer|basic)(\s{1,8})[A-Za-z0-9._~+/=-]++", re.IGNORECASE
+    r"\b((?:bearer|basic) {1,8})[A-Za-z0-9._~+/=-]++", re.IGNORECASE
 )
 _WORDS: Final = re.compile(r"[\w-]+")
 _MAX_DEPTH: Final = 4
@@ -126,10 +126,11 @@ class Masker:
 
     def words(self, text: str) -> str:
         """Return text that names nothing without cards, addresses and credentials."""
-        text = _DIGITS.sub(_without_cards, text)
+        if len(text) >= _CARD.start:
+            text = _DIGITS.sub(_without_cards, text)
         if self.mask_emails and "@" in text:
             text = _EMAIL.sub(MASK, text)
-        return _CREDENTIALS.sub(rf"\1\2{MASK}", text)
+        return _CREDENTIALS.sub(rf"\1{MASK}", text) if " " in text else text
 
     def _pair(self, pair: str) -> str:
         name, equals, value = pair.partition("=")

@@ -1,8 +1,7 @@
 """What became of a request: one frozen value, for listeners and the access log."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 CLIENT_LEFT: Final = 499
 """What stands for a status where nobody was there to get one, as nginx has it."""
@@ -11,8 +10,7 @@ Ended: TypeAlias = Literal["complete", "client left", "aborted"]
 """How a response ended: it was sent; its client was gone before; it broke off."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestServed:
+class RequestServed(NamedTuple):
     """A request, and the answer to it. Times are in seconds.
 
     Method and path are as the client wrote them: anything may stand there.

@@ -21,7 +21,6 @@ from server_kit.asgi import (
     ends_response,
     has_body,
     headers_of,
-    values_of,
 )
 from server_kit.bodies import Kept
 from server_kit.exchange import Exchange
@@ -272,7 +271,7 @@ class Watch:
 
 
 def _attempt(scope: Scope) -> int | None:
-    given = values_of(headers_of(scope), b"x-request-attempt")
-    if len(given) != 1 or not _ATTEMPT.fullmatch(given[0]):
-        return None
-    return int(given[0])
+    for name, value in scope.get("headers") or ():
+        if name == b"x-request-attempt" and _ATTEMPT.fullmatch(value):
+            return int(value)
+    return None
