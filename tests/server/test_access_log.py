@@ -2,10 +2,13 @@
 
 import json
 import logging
+import socket
+import threading
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 import structlog
 from starlette.applications import Starlette
@@ -21,6 +24,7 @@ from server_kit.asgi import Message, Receive, Scope, Send
 from server_kit.exchange import Exchange
 from server_kit.problems import BUILT_INS
 from server_kit.watch import Watch
+from tests.served import served
 from tests.server.apps import APPS, AnyApp, ask, raw_app, serve, starlette_app
 
 KNOWN = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "x-request-id": "r-1"}
@@ -433,6 +437,45 @@ async def test_nobody_is_looked_for_while_a_body_is_to_come() -> None:
         await watch.send(START)
     watch = watched({"headers": []}, receive, send, [], now)
     await watch.send(START)  # at once
+
+
+@pytest.mark.case("S51")
+def test_a_client_that_hangs_up_on_a_real_server_is_a_499() -> None:
+    told = threading.Event()
+    seen: list[RequestServed] = []
+
+    def listen(request: RequestServed) -> None:
+        seen.append(request)
+        told.set()
+
+    async def busy(request: Request) -> PlainTextResponse:
+        await anyio.sleep(0.3)  # long enough to be left, and does not listen
+        return PlainTextResponse("to nobody")
+
+    with served(server_kit.wrap(answering(busy), listeners=[listen])) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"GET /x HTTP/1.1\r\nHost: shop\r\n\r\n")
+        assert told.wait(20)
+    assert (seen[0].status, seen[0].ended) == (499, "client left")
+
+
+@pytest.mark.case("S50")
+def test_a_real_server_serves_what_is_watched_as_before(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "server_kit.access")
+    order = {"sku": "A1", "password": "hunter2", "pad": "x" * 300_000}
+    with (
+        served(logged(answering(echo), bodies=50, headers=True, query=True)) as url,
+        httpx.Client(base_url=url) as client,
+    ):
+        for _ in range(3):
+            answer = client.post("/x?token=abc", json=order)
+            assert answer.json() == order
+    assert caplog.text.count("POST /x 200") == 3
+    assert "hunter2" not in caplog.text
+    assert "abc" not in caplog.text
 
 
 async def test_who_leaves_after_the_answer_has_not_left() -> None:
