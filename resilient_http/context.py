@@ -22,6 +22,29 @@ is_sending: Final[ContextVar[bool]] = ContextVar("is_sending", default=False)
 does no retries of its own, or the two would multiply. A server starts each request
 with False, even where its caller is in the same process."""
 
+
+class Bound:
+    """The time that the caller of the request being served has.
+
+    It is one object for all that the request has started, so that none of it is bound
+    any longer once nobody waits for it.
+    """
+
+    __slots__ = ("ends",)
+
+    def __init__(self, ends: float) -> None:
+        around = bound.get()
+        self.ends: float = ends if around is None else min(ends, around.ends)
+        """When it is over, by `time.monotonic`; infinity for never."""
+
+    def lift(self) -> None:
+        """Bound nothing from now on."""
+        self.ends = math.inf
+
+
+bound: Final[ContextVar[Bound | None]] = ContextVar("bound", default=None)
+"""That of the request being served; None outside one, or if nothing bounds it."""
+
 _ends: Final[ContextVar[float]] = ContextVar("ends", default=math.inf)
 
 
@@ -55,5 +78,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 def time_left() -> float:
     """Return what is left of the innermost deadline, in seconds; infinity outside."""
-    ends = _ends.get()
+    ends, around = _ends.get(), bound.get()
+    if around is not None and around.ends < ends:
+        ends = around.ends
     return math.inf if ends == math.inf else ends - time.monotonic()

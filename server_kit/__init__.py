@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from server_kit.access_log import AccessLog
+from server_kit.bounding import remaining
+from server_kit.deadline import Deadlines
 from server_kit.kit import wrap
 from server_kit.log_records import RequestIdFilter, add_request_id
 from server_kit.openapi import raises
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessLog",
+    "Deadlines",
     "Decision",
     "Listener",
     "Quota",
@@ -52,6 +55,7 @@ __all__ = [
     "pydantic_validation_exception_handler",
     "raises",
     "rate_limit",
+    "remaining",
     "validation_exception_handler",
     "wrap",
 ]

@@ -4,7 +4,7 @@ No framework is imported here: everything in the kit speaks plain ASGI.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
 """One connection, as the server describes it."""
@@ -31,6 +31,16 @@ def headers_of(event: Mapping[str, Any]) -> RawHeaders:
 def values_of(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     """Return every value of one header in order; `name` is in lower case."""
     return [value for key, value in headers if key.lower() == name]
+
+
+_LAST: Final = frozenset(
+    {"http.response.body", "http.response.pathsend", "http.response.zerocopysend"}
+)
+
+
+def ends_body(message: Message) -> bool:
+    """Tell whether nothing but trailers, if any, comes after `message`."""
+    return message["type"] in _LAST and not message.get("more_body", False)
 
 
 def add_missing(headers: RawHeaders, defaults: RawHeaders) -> RawHeaders:

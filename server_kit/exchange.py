@@ -51,6 +51,18 @@ class Exchange:
     outer: "Exchange | None" = None
     """That of the wrapped app around this one."""
 
+    ends: float | None = None
+    """When the request is out of time, by the clock of the loop.
+
+    Infinity: never. None: no `Deadlines` has looked at it.
+    """
+
+    is_waiting: bool = False
+    """Whether it was last seen in our queue, its work not begun."""
+
+    is_abandoned: bool = False
+    """Whether it was cut short because its caller went away."""
+
     crash: Exception | None = None
     """What was answered with a 500, and has yet to reach the server."""
 

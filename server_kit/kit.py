@@ -10,16 +10,17 @@ and a websocket another, through `SocketResponder`.
 
 import re
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar, cast, get_args
 
 from resilient_http import context
 from resilient_http.problems import Contract
-from server_kit import deadline, request_id
+from server_kit import request_id
 from server_kit.access_log import AccessLog, observer_of
 from server_kit.asgi import ASGIApp, Receive, Scope, Send, headers_of, values_of
+from server_kit.bounding import DeadlineStage
+from server_kit.deadline import Deadlines
 from server_kit.exchange import KEY, Exchange, Instance, exchange_of
 from server_kit.frameworks import adopt, document
 from server_kit.openapi.implied import Documented, by_settings
@@ -37,6 +38,8 @@ from server_kit.websocket import SocketResponder
 # own way.
 _App = TypeVar("_App", bound=Callable[..., Any])
 
+_DEADLINES: Final = Deadlines()
+
 
 def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
     app: _App,
@@ -47,6 +50,7 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
     debug: bool = False,
     security: SecurityHeaders | None = DEFAULT,
     limiter: RateLimiter | None = None,
+    deadlines: Deadlines | None = _DEADLINES,
     access_log: AccessLog | None = None,
     listeners: Iterable[Listener] = (),
 ) -> _App:
@@ -82,6 +86,8 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
         security: Which security headers to add; None adds none.
         limiter: Whom the rate limit dependencies ask. None: that of the wrapped app
             around it, or else one in memory.
+        deadlines: How long requests may take; None leaves that to them. The outermost
+            wrapped app that has any decides.
         access_log: What to write about each request. None: nothing. Of wrapped apps
             inside each other, the outermost one writes.
         listeners: Called with a `RequestServed` for each request, as the access log is.
@@ -100,6 +106,7 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
         debug=debug,
         security=security,
         limiter=limiter,
+        deadlines=deadlines,
         access_log=access_log,
         listeners=tuple(listeners),
     )
@@ -116,6 +123,7 @@ class _Settings:
     debug: bool
     security: SecurityHeaders | None
     limiter: RateLimiter | None
+    deadlines: Deadlines | None
     access_log: AccessLog | None
     listeners: tuple[Listener, ...]
 
@@ -126,6 +134,7 @@ class _Settings:
         _check("debug", self.debug, bool)
         _check("security", self.security, SecurityHeaders | None)
         _check("limiter", self.limiter, RateLimiter | None)
+        _check("deadlines", self.deadlines, Deadlines | None)
         _check("access_log", self.access_log, AccessLog | None)
         for listener in self.listeners:
             if not callable(listener):
@@ -138,6 +147,13 @@ def _check(name: str, value: object, kind: Any) -> None:
         raise TypeError(f"{name} must be {expected}, got {value!r}")
 
 
+def _stages(app: ASGIApp, settings: _Settings) -> ASGIApp:
+    """Return `app` within what may refuse a request or cut it short."""
+    if settings.deadlines is not None:
+        app = DeadlineStage(app, settings.deadlines)
+    return app
+
+
 # W3C Trace Context, section 3.2: version, trace id, parent id, flags, and what later
 # versions may add.
 _TRACEPARENT: Final = re.compile(
@@ -148,13 +164,16 @@ _TRACEPARENT: Final = re.compile(
 class _Kit:
     """A wrapped app. See `wrap`."""
 
-    __slots__ = ("_app", "_documented", "_is_adopted", "_observer", "_settings")
+    __slots__ = (
+        *("_app", "_documented", "_is_adopted", "_observer", "_settings", "_stages"),
+    )
 
     def __init__(self, app: ASGIApp, settings: _Settings) -> None:
         self._app = app
         self._settings = settings
         self._documented = Documented(settings.contract, partial(by_settings, settings))
         self._observer = observer_of(settings.access_log, settings.listeners)
+        self._stages = _stages(app, settings)
         self._is_adopted = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -188,18 +207,14 @@ class _Kit:
             watch = Watch(self._observer, exchange, scope, receive, send)
             receive, send = watch.receive, watch.send
         kind = SocketResponder if is_socket else Responder
-        responder = kind(self._app, exchange, self._settings.security, scope, send)
+        responder = kind(self._stages, exchange, self._settings.security, scope, send)
         request_token = context.request_id.set(exchange.request_id)
         trace_token = context.traceparent.set(_traceparent(scope))
         # Whoever calls us from within its own process does its own retries.
         sending_token = context.is_sending.set(False)
         nonce_token = nonce.begin(scope, is_secured=self._settings.security is not None)
-        # A websocket lives on when its handshake is long over.
-        left = None if is_socket else deadline.inherited(headers_of(scope))
-        bound = nullcontext() if left is None else context.deadline(left)
         try:
-            with bound:  # what is called from here has no more time than its caller
-                await responder.serve(receive)
+            await responder.serve(receive)
         finally:
             if watch is not None:
                 watch.over()

@@ -27,6 +27,7 @@ from server_kit.asgi import (
     Scope,
     Send,
     add_missing,
+    ends_response,
     headers_of,
     local_path,
     values_of,
@@ -188,7 +189,8 @@ class Responder:
             self._started = True
             self._has_trailers = bool(message.get("trailers"))
         else:
-            self._finished = self._finished or self._is_last(message)
+            last = ends_response(message, trailers=self._has_trailers)
+            self._finished = self._finished or last
         await self._send(message)
 
     def _completed(self, start: Message) -> Message:
@@ -215,14 +217,6 @@ class Responder:
         allow = ", ".join(sorted(known | found)).encode("latin-1")
         kept = [pair for pair in headers if pair[0].lower() != b"allow"]
         return [*kept, (b"allow", allow)]
-
-    def _is_last(self, message: Message) -> bool:
-        kind = message["type"]
-        if kind == "http.response.trailers":
-            return not message.get("more_trailers", False)
-        if kind in ("http.response.body", "http.response.zerocopysend"):
-            return not (self._has_trailers or message.get("more_body", False))
-        return kind == "http.response.pathsend" and not self._has_trailers
 
 
 def completed(

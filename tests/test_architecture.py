@@ -45,6 +45,9 @@ PURE = [
     "server_kit/bodies.py",
     "server_kit/masking.py",
     "server_kit/served.py",
+    "server_kit/deadline.py",
+    "server_kit/arrivals.py",
+    "server_kit/bounds.py",
 ]
 NO_DRAWERS = {"utils.py", "common", "base.py", "helpers.py", "misc.py"}
 

@@ -13,6 +13,7 @@ SHOWN = {
     *("S33", "S35", "S36", "S38", "S40", "S44", "S45", "S46", "S54", "S56"),
     *(f"R{number}" for number in [*range(1, 10), *range(14, 18), *range(19, 23)]),
     *("R24", "R26", "R31", "R32"),
+    *("R27", "R28", "R29", "S51", "S58"),
     *(f"9457-{number}" for number in [*range(1, 10), *range(17, 21), 26, 29, 33, 34]),
     *("S34", "S39", "S41", "S42", "S53", "S57"),
     *(f"9457-{number}" for number in [*range(10, 17), *range(21, 25), 27, 31, 32]),

@@ -1,70 +1,104 @@
-"""Calls made while a request is served end by the time that its caller has."""
+"""What callers say of the time they have, and what they may say."""
 
 import math
+from typing import Any
 
-import httpx
 import pytest
 
-import resilient_http
-from resilient_http.context import time_left
-from resilient_http.problems import Contract
-from resilient_http.testing import ManualClock, ScriptedServer
-from server_kit import wrap
-from server_kit.asgi import Receive, Scope, Send
+from server_kit import Deadlines
+from server_kit.deadline import asked_for
 
-
-class Service:
-    """Notes what time it has, and what another service is told of it."""
-
-    def __init__(self) -> None:
-        self.left = math.nan
-        self.other = ScriptedServer(200, clock=ManualClock(start=0))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.left = time_left()
-        state = resilient_http.State(clock=self.other.clock)
-        async with resilient_http.AsyncClient(
-            base_url="http://other",
-            contract=Contract(),
-            transport=self.other,
-            state=state,
-        ) as client:
-            await client.get("/")
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body"})
-
-
-async def ask(service: Service, *values: str) -> None:
-    headers = [("X-Request-Timeout-Ms", value) for value in values]
-    transport = httpx.ASGITransport(app=wrap(service))
-    async with httpx.AsyncClient(transport=transport) as client:
-        response = await client.get("http://shop/", headers=headers)
-        assert response.status_code == 204
-
-
-async def test_what_is_left_is_inherited_and_handed_on() -> None:
-    service = Service()
-    await ask(service, "2000")
-    assert service.left == pytest.approx(2, abs=0.5)
-    (request,) = service.other.requests
-    assert 1_000 <= int(request.headers["x-request-timeout-ms"]) <= 2_000
-    assert time_left() == math.inf
+OURS, GRPC, ENVOY = (
+    b"x-request-timeout-ms",
+    b"grpc-timeout",
+    b"x-envoy-expected-rq-timeout-ms",
+)
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("name", "value", "seconds"),
     [
-        (),
-        ("0",),
-        ("-5",),
-        ("abc",),
-        ("1.5",),
-        ("1e9",),
-        ("9" * 16,),
-        ("5", "6"),
+        (OURS, b"1500", 1.5),
+        (OURS, b"0", 0),
+        (OURS, b"1", 0.001),
+        (OURS, b"9" * 15, 999_999_999_999.999),
+        (ENVOY, b"250", 0.25),
+        (GRPC, b"1H", 3_600),
+        (GRPC, b"2M", 120),
+        (GRPC, b"3S", 3),
+        (GRPC, b"1500m", 1.5),
+        (GRPC, b"5u", 5e-6),
+        (GRPC, b"7n", 7e-9),
+        (GRPC, b"0S", 0),
+        (GRPC, b"99999999H", 99_999_999 * 3_600),
     ],
 )
-async def test_what_is_no_time_is_ignored(values: tuple[str, ...]) -> None:
-    service = Service()
-    await ask(service, *values)
-    assert service.left == math.inf
+def test_the_time_of_a_caller_is_read(
+    name: bytes, value: bytes, seconds: float
+) -> None:
+    assert asked_for([(b"host", b"shop"), (name, value)]) == pytest.approx(seconds)
+
+
+GARBAGE = [b"", b"abc", b"-5", b"1.5", b"1e9", b"1e308", b" 5", b"+5", b"5 ", b"\xb25"]
+
+
+@pytest.mark.case("S58", "R29")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in (OURS, GRPC, ENVOY) for value in GARBAGE),
+        *((name, b"9" * 16) for name in (OURS, ENVOY)),
+        *(
+            (OURS, value)
+            for value in (b"99999999H", "\N{ARABIC-INDIC DIGIT FIVE}".encode())
+        ),
+        *((GRPC, value) for value in (b"999999999S", b"S", b"5s", b"5", b"5SS")),
+    ],
+)
+def test_what_is_no_time_was_not_said(name: bytes, value: bytes) -> None:
+    assert asked_for([(name, value)]) is None
+
+
+@pytest.mark.case("S58", "R29")
+def test_what_is_said_twice_was_not_said() -> None:
+    assert asked_for([(OURS, b"5"), (OURS, b"5")]) is None
+    assert asked_for([(OURS, b"5"), (OURS, b"5"), (ENVOY, b"9")]) == 0.009
+
+
+def test_of_several_that_are_right_the_least_holds() -> None:
+    assert asked_for([(OURS, b"900"), (GRPC, b"1S"), (ENVOY, b"800")]) == 0.8
+    assert asked_for([(OURS, b"abc"), (GRPC, b"1S")]) == 1
+    assert asked_for([]) is None
+
+
+@pytest.mark.case("S58", "R29")
+def test_nobody_gets_more_than_the_maximum() -> None:
+    deadlines = Deadlines(maximum=2)
+    assert deadlines.bound(99_999_999 * 3_600) == 2
+    assert deadlines.bound(None) == 2
+    assert deadlines.bound(1) == 1
+
+
+def test_without_a_maximum_a_caller_has_what_they_ask_for() -> None:
+    assert Deadlines().bound(5) == 5
+    assert Deadlines().bound(None) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"maximum": 0}, ValueError, "Deadlines.maximum must be .* above 0, or None"),
+        ({"maximum": math.inf}, ValueError, "got inf"),
+        ({"maximum": "30"}, TypeError, "got '30'"),
+        ({"maximum": True}, TypeError, "got True"),
+        ({"maximum": 0.01, "least_useful": 0.1}, ValueError, "at least least_useful"),
+        ({"least_useful": -1}, ValueError, "of at least 0, got -1"),
+        ({"least_useful": None}, TypeError, "got None"),
+        ({"cancel_on_disconnect": 1}, TypeError, "must be True or False, got 1"),
+    ],
+)
+def test_what_makes_no_sense_is_named(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Deadlines(**options)

@@ -35,6 +35,7 @@ def test_only_an_asgi_app_can_be_wrapped(app: Any) -> None:
         ("security", True),
         ("security", {}),
         ("limiter", "redis://localhost"),
+        ("deadlines", 30.0),
         ("access_log", True),
         ("listeners", ["print"]),
     ],
@@ -53,7 +54,7 @@ def test_what_is_not_built_is_not_accepted() -> None:
     accepted = list(inspect.signature(server_kit.wrap).parameters)
     assert accepted == [
         *("app", "contract", "exceptions", "instance", "debug", "security"),
-        *("limiter", "access_log", "listeners"),
+        *("limiter", "deadlines", "access_log", "listeners"),
     ]
 
 
