@@ -30,6 +30,7 @@ from server_kit.ratelimit import (
 )
 from server_kit.security import SecurityHeaders, SecurityHeadersMiddleware, csp_nonce
 from server_kit.served import Listener, RequestServed
+from server_kit.shedding import Shedding
 
 if TYPE_CHECKING:
     from server_kit.ratelimit import RateLimited, StrictRateLimit, UserRateLimit
@@ -46,6 +47,7 @@ __all__ = [
     "RequestServed",
     "SecurityHeaders",
     "SecurityHeadersMiddleware",
+    "Shedding",
     "add_request_id",
     "app_exception_handler",
     "csp_nonce",

@@ -60,6 +60,15 @@ class Exchange:
     is_waiting: bool = False
     """Whether it was last seen in our queue, its work not begun."""
 
+    is_admitted: bool = False
+    """Whether `Shedding` has counted it; no other counts it again."""
+
+    is_shed: bool = False
+    """Whether it was refused for want of room."""
+
+    is_health: bool = False
+    """Whether it asks after the health of the app, and is of no interest otherwise."""
+
     is_abandoned: bool = False
     """Whether it was cut short because its caller went away."""
 
@@ -82,6 +91,20 @@ class Exchange:
 
     problem_type: str | None = None
     """What the last problem said it was."""
+
+    def queues(self, *, is_waiting: bool) -> None:
+        """Note, here and in all that is around, whether it is in our queue."""
+        around: Exchange | None = self
+        while around is not None:
+            around.is_waiting = is_waiting
+            around = around.outer
+
+    def has_queued(self, seconds: float) -> None:
+        """Note, here and in all that is around, how long it was there."""
+        around: Exchange | None = self
+        while around is not None:
+            around.queued = seconds
+            around = around.outer
 
     def crashed(self, error: Exception) -> None:
         """Note a crash, here and in all that is around."""

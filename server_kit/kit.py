@@ -30,6 +30,7 @@ from server_kit.responder import Responder
 from server_kit.security import DEFAULT, SecurityHeaders, nonce
 from server_kit.security.servers import warn_of_disclosure
 from server_kit.served import Listener
+from server_kit.shedding import Shedding, SheddingStage
 from server_kit.translation import NO_EXCEPTIONS, Table, checked_table
 from server_kit.watch import Watch
 from server_kit.websocket import SocketResponder
@@ -51,6 +52,7 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
     security: SecurityHeaders | None = DEFAULT,
     limiter: RateLimiter | None = None,
     deadlines: Deadlines | None = _DEADLINES,
+    shedding: Shedding | None = None,
     access_log: AccessLog | None = None,
     listeners: Iterable[Listener] = (),
 ) -> _App:
@@ -88,6 +90,7 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
             around it, or else one in memory.
         deadlines: How long requests may take; None leaves that to them. The outermost
             wrapped app that has any decides.
+        shedding: When requests are refused for want of room; None refuses none.
         access_log: What to write about each request. None: nothing. Of wrapped apps
             inside each other, the outermost one writes.
         listeners: Called with a `RequestServed` for each request, as the access log is.
@@ -107,6 +110,7 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
         security=security,
         limiter=limiter,
         deadlines=deadlines,
+        shedding=shedding,
         access_log=access_log,
         listeners=tuple(listeners),
     )
@@ -124,6 +128,7 @@ class _Settings:
     security: SecurityHeaders | None
     limiter: RateLimiter | None
     deadlines: Deadlines | None
+    shedding: Shedding | None
     access_log: AccessLog | None
     listeners: tuple[Listener, ...]
 
@@ -135,6 +140,7 @@ class _Settings:
         _check("security", self.security, SecurityHeaders | None)
         _check("limiter", self.limiter, RateLimiter | None)
         _check("deadlines", self.deadlines, Deadlines | None)
+        _check("shedding", self.shedding, Shedding | None)
         _check("access_log", self.access_log, AccessLog | None)
         for listener in self.listeners:
             if not callable(listener):
@@ -149,6 +155,8 @@ def _check(name: str, value: object, kind: Any) -> None:
 
 def _stages(app: ASGIApp, settings: _Settings) -> ASGIApp:
     """Return `app` within what may refuse a request or cut it short."""
+    if settings.shedding is not None:
+        app = SheddingStage(app, settings.shedding)
     if settings.deadlines is not None:
         app = DeadlineStage(app, settings.deadlines)
     return app

@@ -47,6 +47,8 @@ PURE = [
     "server_kit/served.py",
     "server_kit/deadline.py",
     "server_kit/arrivals.py",
+    "server_kit/adaptive.py",
+    "server_kit/admission.py",
     "server_kit/bounds.py",
 ]
 NO_DRAWERS = {"utils.py", "common", "base.py", "helpers.py", "misc.py"}

@@ -36,6 +36,7 @@ def test_only_an_asgi_app_can_be_wrapped(app: Any) -> None:
         ("security", {}),
         ("limiter", "redis://localhost"),
         ("deadlines", 30.0),
+        ("shedding", True),
         ("access_log", True),
         ("listeners", ["print"]),
     ],
@@ -54,7 +55,7 @@ def test_what_is_not_built_is_not_accepted() -> None:
     accepted = list(inspect.signature(server_kit.wrap).parameters)
     assert accepted == [
         *("app", "contract", "exceptions", "instance", "debug", "security"),
-        *("limiter", "deadlines", "access_log", "listeners"),
+        *("limiter", "deadlines", "shedding", "access_log", "listeners"),
     ]
 
 
@@ -172,5 +173,5 @@ def test_the_promised_names_are_there() -> None:
     for name in server_kit.__all__:
         assert getattr(server_kit, name) is not None
     assert {"RateLimited", "StrictRateLimit", "UserRateLimit"} <= {*server_kit.__all__}
-    with pytest.raises(AttributeError, match="no attribute 'Shedding'"):
-        _ = server_kit.Shedding
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        _ = server_kit.Nonsense

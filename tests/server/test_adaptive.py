@@ -1,0 +1,138 @@
+"""The limit on requests in flight against services that obey Little's law."""
+
+from collections.abc import Callable
+from functools import partial
+from operator import mul
+
+import pytest
+
+from server_kit.adaptive import SAMPLES, SPAN, AdaptiveLimit
+
+SLACK = 0.1
+
+
+class Service:
+    """Answers always as many as the limit allows, and takes as long as told."""
+
+    def __init__(self, limit: AdaptiveLimit, latency: Callable[[int], float]) -> None:
+        self.limit = limit
+        self.latency = latency
+        self.now = 0.0
+
+    def span(self, in_flight: int | None = None, samples: int = 200) -> int:
+        """Answer for one span; return the limit after it."""
+        era = self.limit.era
+        for _ in range(samples):
+            busy = self.limit.value if in_flight is None else in_flight
+            self.now += 1.01 * SPAN / (samples - 1)
+            self.limit.answered(self.latency(busy), era, busy, self.now)
+        return self.limit.value
+
+
+def bounded_by(rate: float, least: float = 0.02) -> Callable[[int], float]:
+    """Return the latency of a service that answers so many a second."""
+    return lambda in_flight: max(least, in_flight / rate)
+
+
+def served(latency: Callable[[int], float], **options: int) -> Service:
+    limits = {"start": 40, "least": 1, "most": 1_000} | options
+    return Service(AdaptiveLimit(**limits, slack=SLACK), latency)
+
+
+def test_a_limit_that_holds_nobody_back_stays() -> None:
+    service = served(bounded_by(200))
+    assert [service.span(in_flight=4) for _ in range(100)] == [40] * 100
+
+
+def test_while_latency_stays_a_limit_that_binds_doubles_up_to_the_most() -> None:
+    service = served(bounded_by(1e9))
+    assert [service.span() for _ in range(6)] == [80, 160, 320, 640, 1_000, 1_000]
+
+
+def test_what_is_tried_and_does_not_bind_is_not_raised() -> None:
+    service = served(bounded_by(1e9))
+    assert service.span(in_flight=39) == 40
+
+
+def test_latency_above_what_it_should_be_lowers_the_limit_in_proportion() -> None:
+    service = served(bounded_by(1e9))
+    service.span(in_flight=4)  # the base is 0.02
+    service.latency = lambda _: 0.15
+    assert service.span() == 32  # 40 * (0.02 + 0.1) / 0.15
+
+
+def test_the_limit_settles_where_latency_is_the_base_and_the_slack() -> None:
+    service = served(bounded_by(200))
+    for _ in range(5):
+        service.span(in_flight=4)
+    settled = [service.span() for _ in range(200)][20:]
+    assert max(settled) <= 1.3 * 200 * (0.02 + SLACK)
+    assert min(settled) >= 0.7 * 200 * (0.02 + SLACK)
+
+
+def test_a_loss_of_capacity_is_followed_within_seconds() -> None:
+    service = served(bounded_by(200))
+    for _ in range(5):
+        service.span(in_flight=4)
+    service.latency = bounded_by(40, least=0.1)
+    assert [service.span() for _ in range(6)][-1] <= 8
+    service.latency = bounded_by(200)
+    assert max(service.span() for _ in range(10)) >= 20
+
+
+def test_a_dependency_that_is_slower_does_not_shrink_the_limit_for_good() -> None:
+    service = served(bounded_by(1e9))
+    service.span(in_flight=4)
+    service.latency = lambda _: 0.6  # however few there are
+    limits = [service.span() for _ in range(10)]
+    assert limits[:2] == [20, 40]
+    assert min(limits) == 20
+    assert limits[-1] > 100
+
+
+def test_what_slows_nothing_when_lowered_is_base_only_once() -> None:
+    service = served(bounded_by(1e9))
+    service.span(in_flight=4)
+    service.latency = lambda _: 0.6
+    for _ in range(4):
+        service.span()
+    service.latency = lambda _: 0.02  # it was a passing trouble, and the base falls
+    for _ in range(10):
+        service.span(in_flight=4)
+    before = service.limit.value
+    service.latency = lambda _: 0.3
+    assert service.span() < before
+
+
+def test_what_was_admitted_before_a_cut_says_nothing_of_it() -> None:
+    service = served(bounded_by(1e9))
+    service.span(in_flight=4)
+    service.latency = lambda _: 0.6
+    assert service.span() == 20
+    assert service.limit.era == 1
+    for _ in range(1_000):
+        service.limit.answered(0.6, 0, 40, service.now + 10)
+    assert service.limit.value == 20
+
+
+def test_a_span_has_samples_enough_to_mean_anything() -> None:
+    limit = served(bounded_by(1e9)).limit
+    for number in range(SAMPLES - 1):
+        limit.answered(0.02, 0, 40, 10.0 * number)
+    assert limit.value == 40
+    limit.answered(0.02, 0, 40, 1_000)
+    assert limit.value == 80
+
+
+@pytest.mark.parametrize("latency", [0.001, 0.5, 30.0])
+def test_the_limit_stays_within_its_bounds(latency: float) -> None:
+    service = served(lambda _: latency, start=8, least=5, most=9)
+    service.span(in_flight=1)
+    for factor in (1, 100, 1, 10_000, 1):
+        service.latency = partial(mul, factor * latency / 5)
+        assert all(5 <= service.span() <= 9 for _ in range(5))
+
+
+def test_a_limit_whose_bounds_are_one_does_not_adapt() -> None:
+    service = served(bounded_by(1), start=3, least=3, most=3)
+    assert {service.span() for _ in range(20)} == {3}
