@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from server_kit.access_log import AccessLog
 from server_kit.bounding import remaining
 from server_kit.deadline import Deadlines
+from server_kit.health import Health
 from server_kit.kit import wrap
 from server_kit.log_records import RequestIdFilter, add_request_id
 from server_kit.openapi import raises
@@ -39,6 +40,7 @@ __all__ = [
     "AccessLog",
     "Deadlines",
     "Decision",
+    "Health",
     "Listener",
     "Quota",
     "RateLimitMiddleware",

@@ -114,14 +114,14 @@ class _Served:
         self._cut = cut_after(self._seconds)
         try:
             with self._cut:
-                await (self._watched(app, scope) if watched else self._run(app, scope))
+                if watched:
+                    await self._watched(app, scope)
+                else:
+                    await app(scope, self._take, self._pass)
         finally:
             context.bound.reset(token)
         if self._cut.happened and not self._has_gone:
             raise self._reason(scope)
-
-    async def _run(self, app: ASGIApp, scope: Scope) -> None:
-        await app(scope, self._take, self._pass)
 
     async def _take(self) -> Message:
         self._is_awaiting = True
@@ -180,7 +180,7 @@ class _Served:
             async with anyio.create_task_group() as group:
                 group.start_soon(watch)
                 try:
-                    await self._run(app, scope)
+                    await app(scope, self._take, self._pass)
                 except Exception as error:  # noqa: BLE001 - raised below, in no group
                     failure = error
                 group.cancel_scope.cancel()

@@ -10,7 +10,7 @@ and a websocket another, through `SocketResponder`.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar, cast, get_args
 
@@ -23,6 +23,7 @@ from server_kit.bounding import DeadlineStage
 from server_kit.deadline import Deadlines
 from server_kit.exchange import KEY, Exchange, Instance, exchange_of
 from server_kit.frameworks import adopt, document
+from server_kit.health import Health, HealthStage
 from server_kit.openapi.implied import Documented, by_settings
 from server_kit.problems import BUILT_INS
 from server_kit.ratelimit import RateLimiter
@@ -53,6 +54,7 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
     limiter: RateLimiter | None = None,
     deadlines: Deadlines | None = _DEADLINES,
     shedding: Shedding | None = None,
+    health: Health | None = None,
     access_log: AccessLog | None = None,
     listeners: Iterable[Listener] = (),
 ) -> _App:
@@ -91,6 +93,8 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
         deadlines: How long requests may take; None leaves that to them. The outermost
             wrapped app that has any decides.
         shedding: When requests are refused for want of room; None refuses none.
+        health: Which routes tell of the state of the app, where it has none of that
+            name itself; None adds none.
         access_log: What to write about each request. None: nothing. Of wrapped apps
             inside each other, the outermost one writes.
         listeners: Called with a `RequestServed` for each request, as the access log is.
@@ -111,6 +115,7 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
         limiter=limiter,
         deadlines=deadlines,
         shedding=shedding,
+        health=health,
         access_log=access_log,
         listeners=tuple(listeners),
     )
@@ -129,6 +134,7 @@ class _Settings:
     limiter: RateLimiter | None
     deadlines: Deadlines | None
     shedding: Shedding | None
+    health: Health | None
     access_log: AccessLog | None
     listeners: tuple[Listener, ...]
 
@@ -141,6 +147,7 @@ class _Settings:
         _check("limiter", self.limiter, RateLimiter | None)
         _check("deadlines", self.deadlines, Deadlines | None)
         _check("shedding", self.shedding, Shedding | None)
+        _check("health", self.health, Health | None)
         _check("access_log", self.access_log, AccessLog | None)
         for listener in self.listeners:
             if not callable(listener):
@@ -154,12 +161,16 @@ def _check(name: str, value: object, kind: Any) -> None:
 
 
 def _stages(app: ASGIApp, settings: _Settings) -> ASGIApp:
-    """Return `app` within what may refuse a request or cut it short."""
+    """Return `app` within what may refuse a request, or cut it short."""
+    health = settings.health
     if settings.shedding is not None:
-        app = SheddingStage(app, settings.shedding)
+        app = shedding = SheddingStage(app, settings.shedding)
+        if health is not None:
+            details = {"shedding": shedding.snapshot, **health.details}
+            health = replace(health, details=details)
     if settings.deadlines is not None:
         app = DeadlineStage(app, settings.deadlines)
-    return app
+    return app if health is None else HealthStage(app, health)
 
 
 # W3C Trace Context, section 3.2: version, trace id, parent id, flags, and what later

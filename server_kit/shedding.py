@@ -24,7 +24,7 @@ from server_kit.asgi import (
     Receive,
     Scope,
     Send,
-    ends_response,
+    ends_body,
     local_path,
 )
 from server_kit.bounds import (
@@ -260,7 +260,7 @@ class _Visit:
         if message["type"] == "http.response.start":
             self._admission.answered(self.permit, now())
         await self._send(message)
-        if ends_response(message):
+        if ends_body(message):
             self.end()
 
     def end(self) -> None:

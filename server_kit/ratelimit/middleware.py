@@ -71,14 +71,17 @@ class RateLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != "http" or local_path(scope) in self._exempt:
+        exchange = exchange_of(scope)
+        is_health = exchange is not None and exchange.is_health
+        is_exempt = is_health or scope["type"] != "http"
+        if is_exempt or local_path(scope) in self._exempt:
             await self._app(scope, receive, send)
             return
         quota = Quota(client_key(scope), self._limit, self._window)
         decision = await ask(self._limiter, quota, scope)
         if not decision.allowed:
             await send_problem(refusal(decision), scope, send)
-        elif exchange_of(scope) is None:
+        elif exchange is None:
             await self._app(scope, receive, _telling(decision, send))
         else:
             await self._app(scope, receive, send)

@@ -37,6 +37,7 @@ def test_only_an_asgi_app_can_be_wrapped(app: Any) -> None:
         ("limiter", "redis://localhost"),
         ("deadlines", 30.0),
         ("shedding", True),
+        ("health", "/readyz"),
         ("access_log", True),
         ("listeners", ["print"]),
     ],
@@ -55,7 +56,7 @@ def test_what_is_not_built_is_not_accepted() -> None:
     accepted = list(inspect.signature(server_kit.wrap).parameters)
     assert accepted == [
         *("app", "contract", "exceptions", "instance", "debug", "security"),
-        *("limiter", "deadlines", "shedding", "access_log", "listeners"),
+        *("limiter", "deadlines", "shedding", "health", "access_log", "listeners"),
     ]
 
 
