@@ -11,6 +11,7 @@ from server_kit.access_log import AccessLog
 from server_kit.bounding import remaining
 from server_kit.deadline import Deadlines
 from server_kit.health import Health
+from server_kit.idempotency import Idempotency
 from server_kit.kit import wrap
 from server_kit.log_records import RequestIdFilter, add_request_id
 from server_kit.openapi import raises
@@ -41,6 +42,7 @@ __all__ = [
     "Deadlines",
     "Decision",
     "Health",
+    "Idempotency",
     "Listener",
     "Quota",
     "RateLimitMiddleware",

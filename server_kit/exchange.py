@@ -92,26 +92,23 @@ class Exchange:
     problem_type: str | None = None
     """What the last problem said it was."""
 
+    idempotency: Literal["claimed", "replayed"] | None = None
+    """What became of its idempotency key here; None if none was looked at."""
+
     def queues(self, *, is_waiting: bool) -> None:
         """Note, here and in all that is around, whether it is in our queue."""
-        around: Exchange | None = self
-        while around is not None:
-            around.is_waiting = is_waiting
-            around = around.outer
+        for exchange in self.with_all_around():
+            exchange.is_waiting = is_waiting
 
     def has_queued(self, seconds: float) -> None:
         """Note, here and in all that is around, how long it was there."""
-        around: Exchange | None = self
-        while around is not None:
-            around.queued = seconds
-            around = around.outer
+        for exchange in self.with_all_around():
+            exchange.queued = seconds
 
     def crashed(self, error: Exception) -> None:
         """Note a crash, here and in all that is around."""
-        around: Exchange | None = self
-        while around is not None:
-            around.crash = error
-            around = around.outer
+        for exchange in self.with_all_around():
+            exchange.crash = error
 
     def answered(self, problem: type[AppException], problem_type: str) -> None:
         """Note which problem was answered, here and in all that is around.
@@ -121,18 +118,20 @@ class Exchange:
             problem_type: What its document says it is.
 
         """
-        around: Exchange | None = self
-        while around is not None:
-            around.problem = problem
-            around.problem_type = problem_type
-            around = around.outer
+        for exchange in self.with_all_around():
+            exchange.problem = problem
+            exchange.problem_type = problem_type
 
     def routes(self, scope: Scope) -> None:
         """Note where a framework is about to tell of its route."""
-        around: Exchange | None = self
-        while around is not None:
-            around.routed = scope
-            around = around.outer
+        for exchange in self.with_all_around():
+            exchange.routed = scope
+
+    def with_all_around(self) -> "tuple[Exchange, ...]":
+        """Return it, and the exchanges of the wrapped apps that this one is inside."""
+        if self.outer is None:
+            return (self,)
+        return (self, *self.outer.with_all_around())
 
 
 def exchange_of(scope: Scope) -> Exchange | None:

@@ -24,6 +24,8 @@ from server_kit.deadline import Deadlines
 from server_kit.exchange import KEY, Exchange, Instance, exchange_of
 from server_kit.frameworks import adopt, document
 from server_kit.health import Health, HealthStage
+from server_kit.idempotency import Idempotency
+from server_kit.idempotency import Stage as IdempotencyStage
 from server_kit.openapi.implied import Documented, by_settings
 from server_kit.problems import BUILT_INS
 from server_kit.ratelimit import RateLimiter
@@ -54,6 +56,7 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
     limiter: RateLimiter | None = None,
     deadlines: Deadlines | None = _DEADLINES,
     shedding: Shedding | None = None,
+    idempotency: Idempotency | None = None,
     health: Health | None = None,
     access_log: AccessLog | None = None,
     listeners: Iterable[Listener] = (),
@@ -93,6 +96,7 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
         deadlines: How long requests may take; None leaves that to them. The outermost
             wrapped app that has any decides.
         shedding: When requests are refused for want of room; None refuses none.
+        idempotency: How `Idempotency-Key` is honoured. None: it is not looked at.
         health: Which routes tell of the state of the app, where it has none of that
             name itself; None adds none.
         access_log: What to write about each request. None: nothing. Of wrapped apps
@@ -115,6 +119,7 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
         limiter=limiter,
         deadlines=deadlines,
         shedding=shedding,
+        idempotency=idempotency,
         health=health,
         access_log=access_log,
         listeners=tuple(listeners),
@@ -134,6 +139,7 @@ class _Settings:
     limiter: RateLimiter | None
     deadlines: Deadlines | None
     shedding: Shedding | None
+    idempotency: Idempotency | None
     health: Health | None
     access_log: AccessLog | None
     listeners: tuple[Listener, ...]
@@ -147,6 +153,7 @@ class _Settings:
         _check("limiter", self.limiter, RateLimiter | None)
         _check("deadlines", self.deadlines, Deadlines | None)
         _check("shedding", self.shedding, Shedding | None)
+        _check("idempotency", self.idempotency, Idempotency | None)
         _check("health", self.health, Health | None)
         _check("access_log", self.access_log, AccessLog | None)
         for listener in self.listeners:
@@ -163,6 +170,8 @@ def _check(name: str, value: object, kind: Any) -> None:
 def _stages(app: ASGIApp, settings: _Settings) -> ASGIApp:
     """Return `app` within what may refuse a request, or cut it short."""
     health = settings.health
+    if settings.idempotency is not None:
+        app = IdempotencyStage(app, settings.idempotency)
     if settings.shedding is not None:
         app = shedding = SheddingStage(app, settings.shedding)
         if health is not None:
@@ -206,7 +215,7 @@ class _Kit:
         elif scope["type"] == "websocket" and exchange_of(scope) is None:
             await self._talk(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._staged(scope, receive, send)
 
     async def _talk(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_token = context.request_id.set(request_id.choose(headers_of(scope)))

@@ -50,6 +50,8 @@ PURE = [
     "server_kit/adaptive.py",
     "server_kit/admission.py",
     "server_kit/bounds.py",
+    "server_kit/idempotency/rules.py",
+    "server_kit/idempotency/ledger.py",
 ]
 NO_DRAWERS = {"utils.py", "common", "base.py", "helpers.py", "misc.py"}
 

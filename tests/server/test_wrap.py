@@ -40,6 +40,7 @@ def test_only_an_asgi_app_can_be_wrapped(app: Any) -> None:
         ("health", "/readyz"),
         ("access_log", True),
         ("listeners", ["print"]),
+        ("idempotency", True),
     ],
 )
 def test_an_argument_of_the_wrong_type_is_named_and_shown(
@@ -56,7 +57,8 @@ def test_what_is_not_built_is_not_accepted() -> None:
     accepted = list(inspect.signature(server_kit.wrap).parameters)
     assert accepted == [
         *("app", "contract", "exceptions", "instance", "debug", "security"),
-        *("limiter", "deadlines", "shedding", "health", "access_log", "listeners"),
+        *("limiter", "deadlines", "shedding", "idempotency", "health", "access_log"),
+        "listeners",
     ]
 
 

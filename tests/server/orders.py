@@ -1,0 +1,73 @@
+"""A shop whose orders are counted, and what is asked of it with a key."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import httpx
+
+import server_kit
+from server_kit import Idempotency
+from server_kit.asgi import Message, RawHeaders, Receive, Scope, Send
+from server_kit.idempotency import Stage
+from server_kit.idempotency.stores import Store
+from tests.server.apps import AnyApp, ask
+
+Handler: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+KEY = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'
+
+
+@dataclass
+class Orders:
+    """An ASGI app that places an order for each request, and says which it was."""
+
+    status: int = 201
+    headers: RawHeaders = field(default_factory=list)
+    before: Callable[[], Awaitable[None]] | None = None
+    """Awaited once the order is placed, and before there is an answer."""
+    placed: list[bytes] = field(default_factory=list)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.placed.append(await body_of(receive))
+        number = len(self.placed)
+        if self.before is not None:
+            await self.before()
+        start = {"type": "http.response.start", "status": self.status}
+        own = [(b"content-type", b"text/plain"), (b"location", b"/orders/%d" % number)]
+        await send({**start, "headers": [*own, *self.headers]})
+        await send({"type": "http.response.body", "body": b"order %d" % number})
+
+
+async def body_of(receive: Receive) -> bytes:
+    body, more = b"", True
+    while more:
+        message: Message = await receive()
+        assert message["type"] == "http.request"
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def shop(app: AnyApp, *, store: Store | None = None, **given: Any) -> AnyApp:
+    """Return `app`, wrapped, with idempotency as given, and perhaps a given store."""
+    settings = Idempotency(**given)
+    if store is None:
+        return server_kit.wrap(app, idempotency=settings)
+    return server_kit.wrap(Stage(app, settings, store))
+
+
+async def post(
+    app: AnyApp, path: str = "/orders", *, key: str | None = KEY, **options: Any
+) -> httpx.Response:
+    """Send one POST with a key, or without one."""
+    headers = [*dict(options.pop("headers", {})).items()]
+    if key is not None:
+        headers.append(("Idempotency-Key", key))
+    method = options.pop("method", "POST")
+    options.setdefault("content", b"one of A1")
+    return await ask(app, path, method, headers=headers, **options)
+
+
+def is_replay(answer: httpx.Response) -> bool:
+    return "idempotent-replayed" in answer.headers
