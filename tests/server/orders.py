@@ -29,6 +29,8 @@ class Orders:
     placed: list[bytes] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return
         self.placed.append(await body_of(receive))
         number = len(self.placed)
         if self.before is not None:
@@ -49,12 +51,12 @@ async def body_of(receive: Receive) -> bytes:
     return body
 
 
-def shop(app: AnyApp, *, store: Store | None = None, **given: Any) -> AnyApp:
+def shop(app: AnyApp, *, kept_in: Store | None = None, **given: Any) -> AnyApp:
     """Return `app`, wrapped, with idempotency as given, and perhaps a given store."""
     settings = Idempotency(**given)
-    if store is None:
+    if kept_in is None:
         return server_kit.wrap(app, idempotency=settings)
-    return server_kit.wrap(Stage(app, settings, store))
+    return server_kit.wrap(Stage(app, settings, kept_in))
 
 
 async def post(
@@ -67,6 +69,15 @@ async def post(
     method = options.pop("method", "POST")
     options.setdefault("content", b"one of A1")
     return await ask(app, path, method, headers=headers, **options)
+
+
+async def shut_down(app: AnyApp) -> None:
+    """Let the life of `app` begin and end, as a server does."""
+
+    async def nothing(*_: Any) -> Any:
+        """Neither ask nor tell."""
+
+    await app({"type": "lifespan"}, nothing, nothing)
 
 
 def is_replay(answer: httpx.Response) -> bool:

@@ -636,7 +636,7 @@ class Renewed(MemoryStore):
 async def test_a_claim_is_renewed_while_the_handler_runs() -> None:
     store = Renewed(Idempotency(lease=0.06))
     orders = Orders(before=store.twice.wait)
-    app = shop(orders, store=store, lease=0.06)
+    app = shop(orders, kept_in=store, lease=0.06)
     with anyio.fail_after(20):
         await post(app)
     assert is_replay(await post(app))
@@ -648,7 +648,7 @@ async def test_an_answer_whose_claim_is_lost_is_sent_and_says_so(
 ) -> None:
     store = Renewed(Idempotency())
     store.has_lost = True
-    answer = await post(shop(Orders(), store=store))
+    answer = await post(shop(Orders(), kept_in=store))
     assert (answer.text, answer.headers["idempotent-replayable"]) == (
         "order 1",
         "false",

