@@ -21,6 +21,7 @@ SHOWN = {
     *(f"RA-{number}" for number in range(1, 10)),
     *(f"OW-{number}" for number in range(1, 24)),
     "S53",
+    *("R28", "R33", "R35", "S31", "S51", "S60", *(f"IK-{n}" for n in range(1, 18))),
 }
 """Bugs of peers, and sentences of standards, that this code is held to so far."""
 

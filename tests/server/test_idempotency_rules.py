@@ -1,5 +1,8 @@
 """What is a key, which requests are alike, what is kept, and what can be said."""
 
+import re
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,3 +204,18 @@ def test_an_error_about_the_store_shows_no_password() -> None:
     with pytest.raises(ValueError, match="store must be") as error:
         Idempotency(store="http://:hunter2@localhost")
     assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.case("IK-8")
+def test_the_page_for_users_tells_every_default() -> None:
+    page = (Path(__file__).parents[2] / "docs/server/idempotency.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", page, re.MULTILINE))
+    known = {it.name: it.default for it in fields(Idempotency) if it.init}
+    assert told.keys() == known.keys()
+    for name, value in known.items():
+        if isinstance(value, frozenset):
+            assert {f"{part}" for part in value} == set(re.findall(r"\w+", told[name]))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            assert float(told[name].removesuffix(" s")) == value
+        else:
+            assert told[name].strip("`").replace('"', "'") == repr(value)
