@@ -70,9 +70,7 @@ class Recording:
 
     def _is_stream(self) -> bool:
         # Middlewares hand on in pieces what was whole, and its length with it.
-        start = self._start or {}
-        has_length = bool(values_of(headers_of(start), b"content-length"))
-        return not has_length or bool(start.get("trailers"))
+        return not values_of(headers_of(self._start or {}), b"content-length")
 
     async def _let_go(self) -> None:
         self.is_over = True

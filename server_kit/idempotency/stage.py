@@ -1,6 +1,8 @@
 """A request with a key: claimed, served and settled, or answered as it was before."""
 
 import logging
+from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
@@ -214,11 +216,8 @@ class _Run:
     async def _renew(self) -> None:
         while True:
             await anyio.sleep(self._settings.lease / _RENEWALS)
-            try:
-                if not await self._store.renew(self._claim):
-                    return
-            except StoreUnavailableError:
-                continue
+            with suppress(StoreUnavailableError):
+                await self._store.renew(self._claim)
 
     async def _settle(self, answer: Kept) -> bool:
         """Keep a whole answer, or let go of the key; tell if a repeat is answered."""
@@ -253,12 +252,11 @@ class _Run:
             return True
         return is_failure(status) and self._settings.on_failure == "release"
 
-    async def _end(self, how: Any) -> bool:
-        """Do the last thing about the claim, also where the request is cancelled."""
+    async def _end(self, how: Coroutine[Any, Any, bool]) -> bool:
+        """Do the last thing about the claim; a store goes on if we are cancelled."""
         self._is_settled = True
         try:
-            with anyio.CancelScope(shield=True):
-                is_done: bool = await how
+            is_done = await how
         except StoreUnavailableError:
             return False  # said by the store
         if not is_done:

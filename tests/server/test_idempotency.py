@@ -21,7 +21,9 @@ from resilient_http.problems import (
 from server_kit import Idempotency, RateLimiter, RateLimitMiddleware
 from server_kit.asgi import Message, Receive, Scope, Send
 from server_kit.exchange import exchange_of
+from server_kit.idempotency.stores import StoreUnavailableError
 from server_kit.idempotency.stores.in_memory import MemoryStore
+from server_kit.problems import send_problem
 from tests.server.apps import APPS, AnyApp, ask, serve
 from tests.server.orders import KEY, Orders, is_replay, post, shop
 
@@ -325,7 +327,7 @@ async def test_who_has_waited_long_enough_is_told_to_come_back() -> None:
 @pytest.mark.case("IK-15")
 @pytest.mark.parametrize("status", [401, 429, 503])
 async def test_a_status_that_says_that_nothing_was_done_is_not_kept(
-    status: int,
+    status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     orders = Orders(status=status)
     app = shop(orders)
@@ -333,6 +335,32 @@ async def test_a_status_that_says_that_nothing_was_done_is_not_kept(
     orders.status = 201
     answer = await post(app)
     assert (answer.status_code, is_replay(answer)) == (201, False)
+    assert is_replay(await post(app))
+    assert caplog.messages == []
+
+
+@pytest.mark.case("IK-15")
+async def test_such_a_status_is_not_kept_where_it_is_streamed() -> None:
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        async def parts() -> Any:
+            yield b"busy"
+
+        await StreamingResponse(parts(), 503)(scope, receive, send)
+
+    app = shop(busy)
+    assert [(await post(app)).status_code for _ in "12"] == [503, 503]
+
+
+async def test_a_problem_that_did_not_become_the_answer_says_nothing_of_it() -> None:
+    async def nowhere(message: Message) -> None:
+        """Drop it."""
+
+    async def recovers(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_problem(RateLimitException(), scope, nowhere)
+        await Orders()(scope, receive, send)
+
+    app = shop(recovers)
+    await post(app)
     assert is_replay(await post(app))
 
 
@@ -522,6 +550,32 @@ async def test_a_request_that_is_too_long_for_a_key_is_refused(
     assert len(orders.placed) == 2
 
 
+async def test_a_request_that_says_how_long_it_is_need_not_be_read() -> None:
+    async def receive() -> Message:
+        raise AssertionError
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"idempotency-key", KEY.encode()), (b"content-length", b"10")]
+    asked = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    await shop(Orders(), max_request_bytes=9)(asked, receive, send)
+    assert sent[0]["status"] == 413
+
+
+async def test_what_comes_before_an_answer_passes() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.debug", "info": {}})
+        await Orders()(scope, receive, send)
+
+    headers = [(b"idempotency-key", KEY.encode())]
+    served = await serve(shop(app), "/", method="POST", headers=headers)
+    start = "http.response.start"
+    assert served.kinds == ["http.response.debug", start, "http.response.body"]
+
+
 async def drip(scope: Scope, receive: Receive, send: Send) -> None:
     async def parts() -> Any:
         yield b"one"
@@ -625,6 +679,8 @@ class Renewed(MemoryStore):
 
     async def renew(self, claim: Any) -> bool:
         self.renewals += 1
+        if self.renewals == 1:
+            raise StoreUnavailableError
         if self.renewals >= 2:
             self.twice.set()
         return not self.has_lost and await super().renew(claim)
@@ -633,7 +689,7 @@ class Renewed(MemoryStore):
         return not self.has_lost and await super().settle(claim, answer)
 
 
-async def test_a_claim_is_renewed_while_the_handler_runs() -> None:
+async def test_a_claim_is_renewed_while_the_handler_runs_even_if_that_fails() -> None:
     store = Renewed(Idempotency(lease=0.06))
     orders = Orders(before=store.twice.wait)
     app = shop(orders, kept_in=store, lease=0.06)
@@ -685,6 +741,16 @@ async def test_a_key_is_claimed_once_where_wrapped_apps_are_mounted() -> None:
     assert (first.text, second.text, is_replay(second)) == ("order 1", "order 1", True)
     assert first.headers.get_list("idempotent-replayed") == []
     assert second.headers.get_list("idempotent-replayed") == ["true"]
+
+
+@pytest.mark.case("S54")
+async def test_where_wrapped_apps_are_mounted_the_outer_one_decides() -> None:
+    orders = Orders()
+    inner = server_kit.wrap(orders, idempotency=Idempotency())
+    outer = Idempotency(unrecorded=frozenset({201}))
+    app = server_kit.wrap(Starlette(routes=[Mount("/", inner)]), idempotency=outer)
+    assert not any([is_replay(await post(app)) for _ in "12"])
+    assert len(orders.placed) == 2
 
 
 async def test_a_mounted_app_honours_keys_that_the_outer_one_does_not() -> None:

@@ -108,3 +108,12 @@ def test_the_oldest_answers_make_room_for_bytes() -> None:
     assert book.size == 20
     assert book.claim(claim("a", "2"), 2) is Standing.CLAIMED
     assert book.claim(claim("b", "2"), 2) == ANSWER
+
+
+def test_a_late_answer_finds_no_room_where_claims_have_it_all() -> None:
+    book = ledger(max_entries=1)
+    book.claim(claim("a"), 0)
+    book.claim(claim("b"), 10)
+    book.settle(claim("a"), ANSWER, 11)
+    assert (len(book), book.size) == (1, 0)
+    assert book.claim(claim("b", "2"), 12) is Standing.RUNNING

@@ -4,7 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any, TypeAlias
 
 import anyio
@@ -150,17 +150,59 @@ async def test_who_is_cancelled_leaves_no_reply_to_the_next(own: Valkey) -> None
 
 
 @on_asyncio
-async def test_what_was_claimed_for_nobody_is_given_back(own: Valkey) -> None:
-    store = store_at(own)
+@pytest.mark.parametrize("leaves", ["cancelled", "too late"])
+async def test_what_was_claimed_for_nobody_is_given_back(
+    own: Valkey, leaves: str
+) -> None:
+    store = store_at(own, timeout=PATIENT if leaves == "cancelled" else 0.08)
+    await at_last(lambda: is_connected(store))
     own.pause()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(store.claim, Claim("a", "x", "1"))
+        tasks.start_soon(claimed_in_vain, store)
         await anyio.wait_all_tasks_blocked()
-        tasks.cancel_scope.cancel()
+        if leaves == "cancelled":
+            tasks.cancel_scope.cancel()
     own.resume()
     heir = Claim("a", "x", "2")
     await at_last(lambda: is_claimed(store, heir))
     await store.aclose()
+
+
+async def claimed_in_vain(store: RedisStore) -> None:
+    with suppress(StoreUnavailableError):
+        await store.claim(Claim("a", "x", "1"))
+
+
+@on_asyncio
+async def test_asking_or_settling_twice_changes_nothing(server: Valkey) -> None:
+    server.ask("FLUSHALL")
+    store, claim = store_at(server), Claim("a", "x", "1")
+    assert [await store.claim(claim) for _ in "12"] == [Standing.CLAIMED] * 2
+    assert await store.settle(claim, ANSWER)
+    assert await store.settle(claim, None)
+    assert await store.claim(Claim("a", "x", "2")) == ANSWER
+    await store.aclose()
+
+
+@on_asyncio
+@pytest.mark.case("R28", "S60")
+async def test_a_handler_that_is_cancelled_leaves_its_failure(server: Valkey) -> None:
+    server.ask("FLUSHALL")
+    begun = anyio.Event()
+
+    async def for_ever() -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    orders = Orders(before=for_ever)
+    app = at(server, orders, timeout=PATIENT)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(post, app)
+        await begun.wait()
+        tasks.cancel_scope.cancel()
+    await at_last(lambda: is_replayed(app))
+    assert (await post(app)).status_code == 504
+    await shut_down(app)
 
 
 @contextmanager
@@ -264,7 +306,10 @@ async def is_replayed(app: AnyApp) -> bool:
 
 
 async def is_claimed(store: RedisStore, claim: Claim) -> bool:
-    return await store.claim(claim) is Standing.CLAIMED
+    try:
+        return await store.claim(claim) is Standing.CLAIMED
+    except StoreUnavailableError:
+        return False
 
 
 async def is_connected(store: RedisStore) -> bool:
@@ -375,6 +420,8 @@ async def test_without_memory_for_an_answer_its_request_is_not_served_again(
         assert answer.text == "order 1"
         assert answer.headers["idempotent-replayable"] == "false"
     assert (await post(app)).status_code == 409
+    (name,) = re.findall(rb"idempotency:\{\w+\}", own.ask("KEYS", "*"))
+    assert int(own.ask("PTTL", name)[1:]) > 10_000  # for long, and not for a lease
     assert len(orders.placed) == 1
     await shut_down(app)
 

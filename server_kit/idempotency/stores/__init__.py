@@ -13,6 +13,7 @@ class Store(Protocol):
     """One place for claims and answers.
 
     Every method raises `StoreUnavailableError`, and may have taken effect all the same.
+    What a caller began and is cancelled in goes on without it.
     """
 
     async def claim(self, claim: Claim) -> Standing | Kept:
