@@ -71,6 +71,45 @@ async def post(
     return await ask(app, path, method, headers=headers, **options)
 
 
+async def give(
+    app: AnyApp,
+    *messages: Message,
+    headers: RawHeaders | None = None,
+    fails: bool = False,
+) -> list[Message]:
+    """Give `app` the messages of one POST with a key, and leave.
+
+    Args:
+        app: What is asked.
+        messages: What it receives before it hears that the client is gone.
+        headers: Besides the key.
+        fails: Whether sending to a client that is gone raises.
+
+    Returns:
+        What it sent.
+
+    """
+    left, sent = list(messages), list[Message]()
+
+    async def receive() -> Message:
+        return left.pop(0) if left else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if fails:
+            raise OSError("the client is gone")
+        sent.append(message)
+
+    fields = [(b"idempotency-key", KEY.encode()), *(headers or [])]
+    asked = {"type": "http", "method": "POST", "path": "/orders", "query_string": b""}
+    await app({**asked, "headers": fields, "client": ("127.0.0.1", 1)}, receive, send)
+    return sent
+
+
+def part(body: bytes, *, more: bool = False) -> Message:
+    """Return one message of a request."""
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
 async def shut_down(app: AnyApp) -> None:
     """Let the life of `app` begin and end, as a server does."""
 

@@ -25,7 +25,7 @@ from server_kit.idempotency.stores import StoreUnavailableError
 from server_kit.idempotency.stores.in_memory import MemoryStore
 from server_kit.problems import send_problem
 from tests.server.apps import APPS, AnyApp, ask, serve
-from tests.server.orders import KEY, Orders, is_replay, post, shop
+from tests.server.orders import KEY, Orders, give, is_replay, part, post, shop
 
 OTHER_KEY = '"another"'
 LINK = '<https://shop.example/docs/keys>; rel="describedby"'
@@ -440,24 +440,6 @@ async def test_a_handler_that_is_cancelled_has_failed(
     assert answer.status_code == (201 if on_failure == "release" else 504)
 
 
-async def leave(app: AnyApp, *, at: str, fails: bool = False) -> None:
-    """Ask `app`, and leave before it has answered; `send` may notice."""
-    messages: list[Message] = [{"type": "http.request", "body": b"one of A1"}]
-
-    async def receive() -> Message:
-        return messages.pop() if messages else {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        if fails:
-            raise OSError("the client is gone")
-
-    headers = [(b"idempotency-key", KEY.encode())]
-    asked = {"type": "http", "method": "POST", "path": at, "headers": headers}
-    await app(
-        {**asked, "query_string": b"", "client": ("127.0.0.1", 123)}, receive, send
-    )
-
-
 @pytest.mark.case("S51", "R28")
 @pytest.mark.parametrize("fails", [False, True])
 async def test_what_a_client_did_not_wait_for_is_there_when_it_asks_again(
@@ -469,7 +451,7 @@ async def test_what_a_client_did_not_wait_for_is_there_when_it_asks_again(
 
     async def one_that_leaves() -> None:
         try:
-            await leave(app, at="/orders", fails=fails)
+            await give(app, part(b"one of A1"), fails=fails)
         except OSError:
             assert fails
 
@@ -485,83 +467,35 @@ async def test_what_a_client_did_not_wait_for_is_there_when_it_asks_again(
 async def test_a_request_that_breaks_off_is_not_begun() -> None:
     orders = Orders()
     app = shop(orders)
-
-    async def receive() -> Message:
-        return {"type": "http.disconnect"}
-
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    headers = [(b"idempotency-key", KEY.encode())]
-    asked = {"type": "http", "method": "POST", "path": "/orders", "headers": headers}
-    await app({**asked, "query_string": b""}, receive, send)
-    assert (sent, orders.placed) == ([], [])
+    assert await give(app, part(b"one of", more=True)) == []
+    assert orders.placed == []
     assert not is_replay(await post(app))
 
 
 async def test_the_app_receives_what_was_sent_piece_by_piece() -> None:
-    pieces = [b"one ", b"of ", b"A1"]
     received: list[Message] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         received.extend([await receive() for _ in range(4)])
-        await Orders()(scope, one_empty, send)
 
-    async def one_empty() -> Message:
-        return {"type": "http.request"}
-
-    async def receive() -> Message:
-        if not pieces:
-            return {"type": "http.disconnect"}
-        piece = pieces.pop(0)
-        return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
-
-    async def send(message: Message) -> None:
-        """Let it go."""
-
-    headers = [(b"idempotency-key", KEY.encode())]
-    asked = {"type": "http", "method": "POST", "path": "/", "headers": headers}
-    await shop(app)({**asked, "query_string": b""}, receive, send)
-    assert [message.get("body") for message in received] == [
-        b"one ",
-        b"of ",
-        b"A1",
-        None,
-    ]
-    assert received[3]["type"] == "http.disconnect"
+    pieces = [part(b"one ", more=True), part(b"of ", more=True), part(b"A1")]
+    await give(shop(app), *pieces)
+    assert received == [*pieces, {"type": "http.disconnect"}]
 
 
-@pytest.mark.parametrize("announced", [True, False])
-async def test_a_request_that_is_too_long_for_a_key_is_refused(
-    announced: bool,
-) -> None:
-    async def pieces() -> Any:
-        yield b"one of "
-        yield b"A12"
-
+async def test_a_request_that_is_too_long_for_a_key_is_refused() -> None:
     orders = Orders()
     app = shop(orders, max_request_bytes=9)
     assert (await post(app)).status_code == 201
-    content: Any = b"one of A12" if announced else pieces()
-    assert (await post(app, content=content)).status_code == 413
+    sent = await give(app, part(b"one of ", more=True), part(b"A12"))
+    assert sent[0]["status"] == 413
     assert (await post(app, key=None, content=b"one of A12")).status_code == 201
     assert len(orders.placed) == 2
 
 
 async def test_a_request_that_says_how_long_it_is_need_not_be_read() -> None:
-    async def receive() -> Message:
-        raise AssertionError
-
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    headers = [(b"idempotency-key", KEY.encode()), (b"content-length", b"10")]
-    asked = {"type": "http", "method": "POST", "path": "/", "headers": headers}
-    await shop(Orders(), max_request_bytes=9)(asked, receive, send)
+    app = shop(Orders(), max_request_bytes=9)
+    sent = await give(app, headers=[(b"content-length", b"10")])
     assert sent[0]["status"] == 413
 
 
@@ -628,8 +562,8 @@ async def test_an_answer_in_pieces_of_a_known_length_is_kept() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-length", b"6")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        for part, more in [(b"one", True), (b"two", True), (b"", False)]:
-            message = {"type": "http.response.body", "body": part, "more_body": more}
+        for body, more in [(b"one", True), (b"two", True), (b"", False)]:
+            message = {"type": "http.response.body", "body": body, "more_body": more}
             await send(message)
 
     wrapped = shop(app)

@@ -139,7 +139,7 @@ async def test_who_is_cancelled_leaves_no_reply_to_the_next(own: Valkey) -> None
     for _ in range(5):
         own.pause()
         async with anyio.create_task_group() as tasks:
-            for _ in range(3):
+            for _ in range(40):
                 tasks.start_soon(store.claim, Claim("a", "x", "2"))
             await anyio.wait_all_tasks_blocked()
             tasks.cancel_scope.cancel()
@@ -402,6 +402,26 @@ async def test_an_answer_that_redis_could_not_take_is_kept_when_it_can(
         assert answer.headers["idempotent-replayable"] == "false"
     await at_last(lambda: is_replayed(app))
     assert len(orders.placed) == 1
+    await shut_down(app)
+
+
+@on_asyncio
+async def test_a_key_that_could_not_be_let_go_of_is_free_when_it_can(
+    own: Valkey,
+) -> None:
+    orders = Orders(status=429)
+    app = at(own, orders, lease=60.0)
+    with ExitStack() as trouble:
+
+        async def fail() -> None:
+            trouble.enter_context(frozen(own))
+
+        orders.before = fail
+        while (await post(app)).status_code == 503:
+            """The first connection may take its time."""
+    orders.before, orders.status = None, 201
+    await at_last(lambda: is_served(app))
+    assert len(orders.placed) == 2
     await shut_down(app)
 
 
