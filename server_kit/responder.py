@@ -211,9 +211,9 @@ class Responder:
         said = b",".join(values_of(headers, b"allow")).decode("latin-1")
         asked = {name: self._scope[name] for name in ("type", "method", "headers")}
         found = allowed(self._app, {**asked, "path": self._path})
-        if not said or not found:
+        if not found:
             return headers
-        known = {method.strip() for method in said.split(",")}
+        known = {method.strip() for method in said.split(",")} - {""}
         allow = ", ".join(sorted(known | found)).encode("latin-1")
         kept = [pair for pair in headers if pair[0].lower() != b"allow"]
         return [*kept, (b"allow", allow)]

@@ -90,7 +90,6 @@ class SocketResponder:
         raised = self._exchange.raised
         if raised is not None and message["type"] == "websocket.close":
             # A framework is about to tell it in its own words.
-            self._exchange.raised = None
             await self._settle(raised)
         else:
             await self._pass(message)

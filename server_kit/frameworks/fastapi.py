@@ -9,7 +9,6 @@ from fastapi.security.base import SecurityBase
 
 from resilient_http.problems import (
     AppException,
-    Contract,
     RateLimitException,
     UnauthorizedException,
     for_status,
@@ -18,10 +17,9 @@ from server_kit.frameworks.routes import flat
 from server_kit.openapi.document import Document, Operation, describe
 from server_kit.openapi.implied import Documented, by_input
 from server_kit.openapi.raises import Declared, declared_by
+from server_kit.problems import BUILT_INS
 from server_kit.ratelimit.dependencies import RateLimitDependency
 from server_kit.ratelimit.middleware import EXEMPT, RateLimitMiddleware
-
-_BUILT_INS = Contract()
 
 
 def document(app: FastAPI, documented: Documented) -> None:
@@ -47,7 +45,7 @@ class _Described:
         made = self._made()
         # FastAPI returns the same one until a route is added.
         if made is not self._described:
-            contract = self.documented.contract or _BUILT_INS
+            contract = self.documented.contract or BUILT_INS
             describe(made, contract, operations(self._app, self.documented))
             self._described = made
         return made

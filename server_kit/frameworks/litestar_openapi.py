@@ -8,12 +8,11 @@ from litestar._openapi.plugin import (
     OpenAPIPlugin,
 )
 
-from resilient_http.problems import AppException, Contract, for_status
+from resilient_http.problems import AppException, for_status
 from server_kit.openapi.document import Document, Operation, describe
 from server_kit.openapi.implied import Documented, by_input
 from server_kit.openapi.raises import declared_by
-
-_BUILT_INS = Contract()
+from server_kit.problems import BUILT_INS
 
 
 def document(app: Litestar, documented: Documented) -> None:
@@ -37,7 +36,7 @@ class _Described(OpenAPIPlugin):
         is_new = not self._openapi_schema
         schema = super().provide_openapi_schema()
         if is_new:
-            contract = self.documented.contract or _BUILT_INS
+            contract = self.documented.contract or BUILT_INS
             routes = self.included_routes.values()
             describe(schema, contract, _operations(routes, self.documented, schema))
         return schema

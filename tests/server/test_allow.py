@@ -119,6 +119,16 @@ async def test_what_a_handler_refuses_is_its_own_to_say() -> None:
         assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
 
 
+@pytest.mark.case("S42")
+async def test_a_handler_of_the_users_need_not_know_them() -> None:
+    async def handler(request: Request, error: Exception) -> PlainTextResponse:
+        return PlainTextResponse("no", 405)
+
+    app = Starlette(routes=routes(), exception_handlers={405: handler})
+    answer = await ask(server_kit.wrap(app), "/items/7", "DELETE")
+    assert (answer.text, answer.headers["allow"]) == ("no", STARLETTES)
+
+
 @pytest.mark.case("S41", "S42")
 async def test_head_is_allowed_where_it_is_answered() -> None:
     app = flat()

@@ -9,6 +9,7 @@ import pytest
 from litestar.params import FromPath
 from pydantic import BaseModel, Field
 from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -97,6 +98,7 @@ async def test_a_type_leads_to_a_page(name: str) -> None:
     assert answer.headers["cache-control"] == "max-age=300"
     assert int(answer.headers["content-length"]) == len(answer.content)
     assert answer.headers["x-request-id"]
+    assert "<h1>Order &amp; Rejected</h1>" in answer.text
     page = Page(answer.text)
     for said in (
         *("Order & Rejected", "The order was <rejected>.", "Nothing was booked."),
@@ -155,6 +157,27 @@ async def test_a_head_of_a_page_has_no_body(name: str) -> None:
 
 
 @every_app
+async def test_a_page_is_sent_once_and_alone(name: str) -> None:
+    served = await serve(server_kit.wrap(APPS[name](), contract=SHOP), PATH)
+    assert served.kinds == ["http.response.start", "http.response.body"]
+    assert served.error is None
+
+
+async def test_another_plain_error_at_the_same_place_is_itself() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("Forbidden", 403)(scope, receive, send)
+
+    answer = await ask(server_kit.wrap(app, contract=SHOP), PATH)
+    assert (answer.status_code, answer.json()["type"]) == (403, "forbidden")
+
+
+def test_a_page_is_found_by_the_path_as_servers_read_it() -> None:
+    members = {"type": "caf%C3%A9", "title": "Caf\u00e9", "status": 409}
+    odd: Any = type("Odd", (AppException,), members)
+    assert "/caf\u00e9" in pages_of(Contract(odd, type_base=f"{BASE}/"))
+
+
+@every_app
 async def test_other_methods_and_paths_are_as_ever(name: str) -> None:
     app = server_kit.wrap(APPS[name](), contract=SHOP)
     for method, path in [("POST", PATH), ("GET", f"{PATH}/more"), ("GET", "/problems")]:
@@ -199,6 +222,11 @@ async def raw_app(scope: Scope, receive: Receive, send: Send) -> None:
     raise NotFoundException
 
 
+class Endpoint(HTTPEndpoint):
+    async def get(self, request: Request) -> None:
+        raise HTTPException(404)
+
+
 async def own_404(scope: Scope, receive: Receive, send: Send) -> None:
     response = PlainTextResponse("there is no such page", 404)
     await response(scope, receive, send)
@@ -217,6 +245,7 @@ def handled() -> AnyApp:
 
 OWN: dict[str, Any] = {
     "starlette": starlette_app,
+    "class": lambda: Starlette(routes=[Route("/about/{path:path}", Endpoint)]),
     "mounted": mounted,
     "fastapi": fastapi_app,
     "litestar": litestar_app,

@@ -282,6 +282,18 @@ async def test_a_client_that_has_gone_is_sent_nothing() -> None:
     assert isinstance(seen.error, WebSocketDisconnect)
 
 
+async def test_a_crash_when_the_client_has_gone_closes_nothing() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(ACCEPT)
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        raise RuntimeError(SECRET)
+
+    seen = await connect(server_kit.wrap(app), "/", GONE)
+    assert seen.sent == [ACCEPT]
+    assert isinstance(seen.error, RuntimeError)
+
+
 @pytest.mark.parametrize("gone", [ConnectionResetError(), WebSocketDisconnect()])
 async def test_a_close_that_reaches_nobody_hides_no_crash(gone: Exception) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
