@@ -110,8 +110,10 @@ class Exchange:
         for exchange in self.with_all_around():
             exchange.crash = error
 
-    def answered(self, problem: type[AppException], problem_type: str) -> None:
-        """Note which problem was answered, here and in all that is around.
+    def answered(
+        self, problem: type[AppException] | None, problem_type: str | None = None
+    ) -> None:
+        """Note which problem was answered, if any, here and in all that is around.
 
         Args:
             problem: Its class.

@@ -167,6 +167,7 @@ class Responder:
         for wanted in (path, self._root + path, self._path):
             if wanted in pages:
                 self._is_replaced = True
+                self._exchange.answered(None)
                 headers = [
                     *PAGE_HEADERS,
                     (b"content-length", b"%d" % len(pages[wanted])),

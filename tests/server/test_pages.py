@@ -158,7 +158,14 @@ async def test_a_head_of_a_page_has_no_body(name: str) -> None:
 
 @every_app
 async def test_a_page_is_sent_once_and_alone(name: str) -> None:
-    served = await serve(server_kit.wrap(APPS[name](), contract=SHOP), PATH)
+    left: Any = {}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await server_kit.wrap(APPS[name](), contract=SHOP)(scope, receive, send)
+        left.update(scope)
+
+    served = await serve(app, PATH)
+    assert left["server_kit"].problem is None
     assert served.kinds == ["http.response.start", "http.response.body"]
     assert served.error is None
 
