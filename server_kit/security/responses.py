@@ -28,7 +28,8 @@ def secured(
 
     """
     there = security.for_path(path)
-    headers = headers_of(start)
+    given = start.get("headers")
+    headers = given if isinstance(given, list) else headers_of(start)
     plan = there.plan(
         path,
         start["status"],
@@ -53,13 +54,13 @@ def _is_tls(security: SecurityHeaders, scope: Scope) -> bool:
 def _is_documenting(scope: Scope) -> bool:
     """Tell whether a framework's own handler of documentation answers."""
     # Starlette's and Litestar's; both, where one is mounted in the other.
-    handler = getattr(scope.get("route_handler"), "fn", None)
-    return _documents(scope.get("endpoint")) or _documents(handler)
+    if _documents(getattr(scope.get("route_handler"), "fn", None)):
+        return True
+    return _documents(scope.get("endpoint"))
 
 
 def _documents(handler: object) -> bool:
-    module = getattr(handler, "__module__", None)
-    return isinstance(module, str) and module.startswith(_DOCUMENTING)
+    return str(getattr(handler, "__module__", "")).startswith(_DOCUMENTING)
 
 
 def _is_page(headers: list[tuple[bytes, bytes]]) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 import fastapi_offline
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from playwright import async_api
@@ -19,7 +20,10 @@ from playwright.async_api import async_playwright
 
 CHROMIUM: Final = shutil.which("chromium")
 HOST: Final = "shop.example"
-"""Leads to this machine. Browsers are laxer with a loopback address."""
+"""Leads to this machine, as a host that Chromium trusts no more than others."""
+
+LOOPBACK: Final = "127.0.0.1"
+"""Trusted as if by TLS: Cross-Origin-Opener-Policy and -Embedder-Policy count here."""
 
 _FILES: Final = Path(fastapi_offline.__file__).parent / "static"
 _PACKAGED: Final = {path.name: path for path in _FILES.iterdir()}
@@ -48,6 +52,9 @@ _STAND_INS: Final = {
         """,
     ),
 }
+_PATIENCE: Final = 20
+"""How many seconds a page may take to do any one thing."""
+
 _COMPLAINT: Final = "Content Security Policy"
 
 
@@ -96,7 +103,7 @@ class Browser:
         visit = Visit()
         context = await self._chromium.new_context()
         page = await context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(_PATIENCE * 1000)
 
         def hear(message: async_api.ConsoleMessage) -> None:
             if _COMPLAINT in message.text:
@@ -110,7 +117,8 @@ class Browser:
         await page.goto(url)
         await page.locator(seek).first.wait_for()
         await page.wait_for_load_state("networkidle")
-        visit.found = await page.evaluate(script)
+        with anyio.fail_after(_PATIENCE):
+            visit.found = await page.evaluate(script)
         await context.close()
         return visit
 
@@ -120,7 +128,7 @@ async def _answer(
 ) -> None:
     url = route.request.url
     host = re.sub(r"^\w+://|[:/].*", "", url)
-    if host == HOST or url.startswith(("data:", "blob:")):
+    if host in (HOST, LOOPBACK) or url.startswith(("data:", "blob:")):
         await route.continue_()
         return
     visit.elsewhere.add(host)
@@ -155,5 +163,5 @@ def opened() -> Iterator[Browser]:
 
 
 async def _launch(playwright: async_api.Playwright) -> async_api.Browser:
-    arguments = ["--no-sandbox", f"--host-resolver-rules=MAP {HOST} 127.0.0.1"]
+    arguments = ["--no-sandbox", f"--host-resolver-rules=MAP {HOST} {LOOPBACK}"]
     return await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)

@@ -15,7 +15,7 @@ import server_kit
 from server_kit import SecurityHeaders, csp_nonce
 from tests.served import served
 from tests.server.apps import AnyApp
-from tests.server.browser import HOST, Browser
+from tests.server.browser import HOST, LOOPBACK, Browser
 
 FOREIGN = '<script src="https://cdn.jsdelivr.net/npm/swagger-ui-bundle.js"></script>'
 
@@ -67,14 +67,15 @@ def mall() -> AnyApp:
 def url() -> Iterator[str]:
     """Where the mall is, under the default profile."""
     with served(server_kit.wrap(mall())) as url:
-        yield url.replace("127.0.0.1", HOST)
+        yield url.replace(LOOPBACK, HOST)
 
 
 @pytest.fixture(scope="module")
 def strict_url() -> Iterator[str]:
-    """Where it is under OWASP's."""
+    """Where it is under OWASP's, at an address where all of it counts."""
     with served(server_kit.wrap(mall(), security=SecurityHeaders.owasp())) as url:
-        yield url.replace("127.0.0.1", HOST)
+        assert LOOPBACK in url
+        yield url
 
 
 DOCS = pytest.mark.parametrize(

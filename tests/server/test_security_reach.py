@@ -331,6 +331,13 @@ async def test_where_a_server_takes_no_answer_the_socket_is_closed() -> None:
     assert closed["type"] == "websocket.close"
 
 
+async def test_a_refusal_is_known_to_have_no_body() -> None:
+    start, body = await talk(talking(), "/refusing", answers=True)
+    assert (b"content-length", b"0") in start["headers"]
+    assert not body.get("body")
+    assert not body.get("more_body")
+
+
 @pytest.mark.case("S33", "R32")
 async def test_a_websocket_that_is_accepted_is_left_alone() -> None:
     sent = await talk(talking(), "/accepting", answers=True)
