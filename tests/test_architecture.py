@@ -52,6 +52,10 @@ PURE = [
     "server_kit/bounds.py",
     "server_kit/idempotency/rules.py",
     "server_kit/idempotency/ledger.py",
+    "server_kit/security/content.py",
+    "server_kit/security/plan.py",
+    "server_kit/security/profile.py",
+    "server_kit/security/values.py",
 ]
 NO_DRAWERS = {"utils.py", "common", "base.py", "helpers.py", "misc.py"}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from server_kit.asgi import RawHeaders, values_of
-from server_kit.security.nonce import around_nonces
+from server_kit.security.content import around_nonces
 
 _CONTENT: Final = b"content-security-policy"
 _CACHE: Final = b"cache-control"

@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 import server_kit
 from server_kit import SecurityHeaders, SecurityHeadersMiddleware, csp_nonce
 from server_kit.asgi import Receive, Scope, Send
-from server_kit.security.nonce import around_nonces
+from server_kit.security.content import around_nonces
 from tests.server.apps import AnyApp, ask, client_of
 
 
