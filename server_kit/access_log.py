@@ -188,7 +188,7 @@ class Writer:
             "trace_id": served.trace_id,
             "problem_type": served.problem_type,
             "attempt": served.attempt,
-            "client": served.client,
+            "client": None if served.client is None else printable(served.client),
         }
 
     def _extras(self, watch: Watch) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Boundary:
         if scope["type"] != "http" or exchange is None:
             await self.app(scope, receive, send)
             return
-        exchange.routes(scope)
+        exchange.routing(scope)
         started = False
 
         async def watch(message: Message) -> None:

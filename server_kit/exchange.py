@@ -124,7 +124,7 @@ class Exchange:
             exchange.problem = problem
             exchange.problem_type = problem_type
 
-    def routes(self, scope: Scope) -> None:
+    def routing(self, scope: Scope) -> None:
         """Note where a framework is about to tell of its route."""
         for exchange in self.with_all_around():
             exchange.routed = scope

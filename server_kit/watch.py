@@ -34,6 +34,9 @@ _FIRST_ERROR: Final = 400
 _LOOKS_AFTER: Final = 0.1
 """Seconds after which it is looked whether the client is still there. A look costs a
 turn of the event loop, and who has waited for less has hardly left."""
+_OF_THE_BODY: Final = frozenset(
+    {"http.response.body", "http.response.zerocopysend", "http.response.pathsend"}
+)
 _ATTEMPT: Final = re.compile(rb"[1-9][0-9]{0,3}")
 
 Report: TypeAlias = Callable[[RequestServed, "Watch"], object]
@@ -178,7 +181,7 @@ class Watch:
         try:
             await self._send(message)
         except OSError:  # what servers raise when the client has left
-            self._left()
+            self._is_left = True
             raise
         finally:
             self._sending += self._clock() - began
@@ -188,7 +191,7 @@ class Watch:
 
     def _heard(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
-            self._left()
+            self._is_left = True
         elif message["type"] == "http.request":
             self.request_body.add(message.get("body", b""))
             self._received_all = not message.get("more_body", False)
@@ -199,13 +202,10 @@ class Watch:
                 self._status = message["status"]
             self.response_headers = headers_of(message)
             self._trailers = bool(message.get("trailers"))
-        elif self._first_byte is None:
+        elif self._first_byte is None and message["type"] in _OF_THE_BODY:
             self._first_byte = now - self._began
         if message["type"] == "http.response.body":
             self.response_body.add(message.get("body", b""))
-
-    def _left(self) -> None:
-        self._is_left = not self._is_over  # after that they all go, or are said to
 
     async def _look(self) -> None:
         """See whether the client has left, where nobody else in the app listens.

@@ -232,6 +232,7 @@ async def test_nothing_in_a_line_starts_another(log: Caught) -> None:
     scope = {
         "query_string": b"a=\x1b[2J\r\nfake",
         "method": "GE\nT",
+        "client": ("10.0.0.1\nfake", 80),  # a proxy's word, perhaps
         "headers": [(b"x-a", b"1\r\nfake\x85"), (b"x-a", b"2")],
     }
     settings = {"query": True, "headers": True, "bodies": 100}
@@ -240,6 +241,7 @@ async def test_nothing_in_a_line_starts_another(log: Caught) -> None:
     line = log.line
     assert line.path == "/a\\r\\n2026 fake\\u2028\\x1b[31m\\ud800"
     assert line.request_headers == {"x-a": "1\\r\\nfake\\x85, 2"}
+    assert (line.method, line.client) == ("GE\\nT", "10.0.0.1\\nfake")
     assert line.getMessage().isprintable()
     assert line.getMessage().encode()
 
@@ -476,6 +478,28 @@ def test_a_real_server_serves_what_is_watched_as_before(
     assert caplog.text.count("POST /x 200") == 3
     assert "hunter2" not in caplog.text
     assert "abc" not in caplog.text
+
+
+async def test_an_upload_that_is_half_read_is_left_to_the_app() -> None:
+    parts = [b"ab", b"cd"]
+
+    async def receive() -> Message:
+        now[0] += 1.0
+        body = parts.pop(0)
+        return {"type": "http.request", "body": body, "more_body": True}
+
+    async def send(message: Message) -> None:
+        pass
+
+    now = [0.0]
+    seen: list[RequestServed] = []
+    watch = watched({"headers": [(b"content-length", b"9")]}, receive, send, seen, now)
+    await watch.receive()
+    await watch.send(START)
+    assert parts == [b"cd"]
+    await watch.receive()
+    await watch.send(LAST)
+    assert (seen[0].receiving, seen[0].request_bytes) == (2.0, 4)
 
 
 async def test_who_leaves_after_the_answer_has_not_left() -> None:

@@ -125,6 +125,15 @@ def servers() -> None:
     server_kit.wrap(FastAPI(), contracts=SHOP)  # type: ignore[call-overload, call-arg, unused-ignore]  # pyright: ignore[reportCallIssue]
 
 
+def observed() -> None:
+    def listen(served: server_kit.RequestServed) -> None:
+        assert_type(served.route, str | None)
+
+    log = server_kit.AccessLog(slow=1.0, bodies=1_000)
+    server_kit.wrap(FastAPI(), access_log=log, listeners=[listen, print])
+    server_kit.wrap(FastAPI(), listeners=[str.upper])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
 async def patterns() -> None:
     breaker = CircuitBreaker("ledger", failure_threshold=3)
 
