@@ -502,6 +502,86 @@ async def test_an_upload_that_is_half_read_is_left_to_the_app() -> None:
     assert (seen[0].receiving, seen[0].request_bytes) == (2.0, 4)
 
 
+async def test_whoever_listens_is_left_to_listen() -> None:
+    now = [0.0]
+    asked: list[float] = []
+    leaves = anyio.Event()
+    seen: list[RequestServed] = []
+
+    async def receive() -> Message:
+        asked.append(now[0])
+        if len(asked) > 1:
+            await leaves.wait()
+            now[0] += 100.0
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        pass
+
+    watch = watched({"headers": []}, receive, send, seen, now)
+    await watch.receive()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch.receive)  # as a streaming response does
+        await anyio.wait_all_tasks_blocked()
+        now[0] = 1.0
+        await watch.send(START)
+        assert asked == [0.0, 0.0]
+        leaves.set()
+    await watch.send(LAST)
+    assert (seen[0].receiving, seen[0].ended) == (0.0, "complete")
+
+
+BODY = "http.response.body"
+TRAILERS = "http.response.trailers"
+
+
+@pytest.mark.parametrize(
+    ("rest", "trailers", "at"),
+    [
+        ([{"type": BODY}], False, 1),
+        ([{"type": BODY, "more_body": True}, {"type": BODY}], False, 2),
+        ([{"type": BODY}, {"type": TRAILERS}], True, 2),
+        ([{"type": TRAILERS, "more_trailers": True}, {"type": TRAILERS}], True, 2),
+        ([{"type": "http.response.zerocopysend", "file": 3}], False, 1),
+        ([{"type": "http.response.pathsend", "path": "/a"}], False, 1),
+        ([{"type": "http.response.early_hint", "links": []}, {"type": BODY}], False, 2),
+    ],
+)
+async def test_an_answer_is_told_of_when_it_is_whole(
+    rest: list[Message], trailers: bool, at: int
+) -> None:
+    seen: list[RequestServed] = []
+    sent: list[Message] = []
+    now = [0.0]
+
+    async def send(message: Message) -> None:
+        assert seen == []
+        sent.append(message)
+
+    nothing: Any = None
+    watch = watched({"headers": []}, nothing, send, seen, now)
+    await watch.send({**START, "trailers": trailers})
+    for message in rest:
+        await watch.send(message)
+        assert len(seen) == (len(sent) == at + 1)
+    assert seen[0].ended == "complete"
+
+
+async def test_hints_are_no_answer_yet() -> None:
+    seen: list[RequestServed] = []
+    now = [0.0]
+
+    async def send(message: Message) -> None:
+        now[0] += 0.01
+
+    nothing: Any = None
+    watch = watched({"headers": []}, nothing, send, seen, now)
+    await watch.send({"type": "http.response.early_hint", "links": []})
+    await watch.send(START)
+    await watch.send(LAST)
+    assert seen[0].first_byte == 0.02
+
+
 async def test_who_leaves_after_the_answer_has_not_left() -> None:
     seen: list[RequestServed] = []
 
@@ -552,6 +632,7 @@ async def test_a_slow_request_is_a_warning(log: Caught) -> None:
     await ask(logged(app, slow=0), "/ok")
     line = log.line
     assert (line.levelno, line.queued) == (logging.WARNING, 0.25)
+    assert line.handling == 0  # and never less, where waits overlap
     assert {"first_byte", "receiving", "sending", "handling"} <= vars(line).keys()
     log.records.clear()
     await ask(logged(app, slow=60), "/ok")

@@ -56,6 +56,7 @@ def included() -> fastapi.FastAPI:
     sub.include_router(inner)
     app = fastapi.FastAPI()
     app.include_router(outer, prefix="/api")
+    app.include_router(inner, prefix="/main")
     app.mount("/sub", sub)
     app.add_route("/direct/{id}", fine)
     return app
@@ -67,6 +68,7 @@ def included() -> fastapi.FastAPI:
         ("/api/v1/shops/7/items/5", "/api/v1/shops/{shop}/items/{id}"),
         ("/api/v1/shops/7/plain/5", "/api/v1/shops/{shop}/plain/{id}"),
         ("/api/v1/shops/7/files/a", "/api/v1/shops/{shop}/files/{path}"),
+        ("/main/items/5", "/main/items/{id}"),
         ("/sub/items/5", "/sub/items/{id}"),
         ("/sub/plain/5", "/sub/plain/{id}"),
         ("/sub/docs", "/sub/docs"),
