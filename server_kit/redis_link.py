@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 logger: Final = logging.getLogger("server_kit")
 
 _PAUSE: Final = 0.1  # seconds between two tries of what is insisted on
-_CONNECTIONS: Final = 32
+_CONNECTIONS: Final = 32  # a script is over in less than a millisecond
 _MOST_TASKS: Final = 1_000  # past that nothing is insisted on
 
 
@@ -205,14 +205,10 @@ def check_redis(name: str, at: object) -> None:
 
 def _connected_to(url: str, timeout: float) -> Any:
     from redis.asyncio import BlockingConnectionPool, Redis  # noqa: PLC0415 - as above
-    from redis.asyncio.retry import Retry  # noqa: PLC0415 - as above
-    from redis.backoff import NoBackoff  # noqa: PLC0415 - as above
 
+    # A pool of its own does not try again: there is no time to, and callers are told.
     pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=_CONNECTIONS,
-        timeout=timeout,
-        retry=Retry(NoBackoff(), 0),  # there is no time to, and callers are told
+        url, max_connections=_CONNECTIONS, timeout=timeout
     )
     return Redis.from_pool(pool)
 

@@ -378,7 +378,10 @@ async def test_a_refusal_of_a_middleware_is_not_kept() -> None:
 
 
 @pytest.mark.case("IK-15")
-async def test_a_problem_that_says_so_is_not_kept_whatever_its_status() -> None:
+@pytest.mark.parametrize("is_mounted", [False, True])
+async def test_a_problem_that_says_so_is_not_kept_whatever_its_status(
+    is_mounted: bool,
+) -> None:
     class Early(RateLimitException):
         type = "early"
         status = 418
@@ -389,7 +392,9 @@ async def test_a_problem_that_says_so_is_not_kept_whatever_its_status() -> None:
         tried.append(True)
         raise Early("come back later")
 
-    app = shop(Starlette(routes=[Route("/", refuse, methods=["POST"])]))
+    inner = Starlette(routes=[Route("/", refuse, methods=["POST"])])
+    mounted = Starlette(routes=[Mount("/", server_kit.wrap(inner))])
+    app = shop(mounted if is_mounted else inner)
     assert [(await post(app, "/")).status_code for _ in "12"] == [418, 418]
     assert len(tried) == 2
 
@@ -504,10 +509,11 @@ async def test_what_comes_before_an_answer_passes() -> None:
         await send({"type": "http.response.debug", "info": {}})
         await Orders()(scope, receive, send)
 
-    headers = [(b"idempotency-key", KEY.encode())]
-    served = await serve(shop(app), "/", method="POST", headers=headers)
-    start = "http.response.start"
-    assert served.kinds == ["http.response.debug", start, "http.response.body"]
+    wrapped = shop(app)
+    first, second = [await give(wrapped, part(b"one of A1")) for _ in "12"]
+    begun, ended = "http.response.start", "http.response.body"
+    assert [it["type"] for it in first] == ["http.response.debug", begun, ended]
+    assert [it["type"] for it in second] == [begun, ended]
 
 
 async def drip(scope: Scope, receive: Receive, send: Send) -> None:

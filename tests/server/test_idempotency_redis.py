@@ -15,7 +15,8 @@ from redis.crc import key_slot
 from server_kit import Idempotency
 from server_kit.idempotency.rules import Claim, Kept, Standing
 from server_kit.idempotency.stores import StoreUnavailableError
-from server_kit.idempotency.stores.in_redis import RedisStore
+from server_kit.idempotency.stores.in_redis import RELEASE, RedisStore
+from server_kit.redis_link import RedisLink
 from tests.server.apps import AnyApp, serve
 from tests.server.orders import KEY, Orders, is_replay, post, shop, shut_down
 from tests.server.valkey import Valkey, valkey
@@ -155,7 +156,8 @@ async def test_what_was_claimed_for_nobody_is_given_back(
     own: Valkey, leaves: str
 ) -> None:
     store = store_at(own, timeout=PATIENT if leaves == "cancelled" else 0.08)
-    await at_last(lambda: is_connected(store))
+    # So that the script is there, and runs when the server goes on.
+    await at_last(lambda: is_claimed(store, Claim("other", "x", "1")))
     own.pause()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(claimed_in_vain, store)
@@ -285,6 +287,7 @@ async def test_whatever_is_wrong_with_redis_nothing_is_begun(
         assert len(orders.placed) == 1
         (line,) = caplog.messages
         assert line.startswith("Redis is down, idempotency keys with it: ")
+        assert fault is not gone or "ConnectionError" in line  # at once, and once
     await at_last(lambda: is_served(app, '"after"'))
     assert len(orders.placed) == 2
     assert caplog.messages[1:] == ["Redis is back, idempotency keys with it"]
@@ -368,6 +371,16 @@ async def test_while_redis_is_down_one_call_at_a_time_finds_out(own: Valkey) -> 
     assert sum(span < refused[-1] / 2 for span in refused) == 49
     own.resume()
     await store.aclose()
+
+
+@on_asyncio
+async def test_what_is_insisted_on_does_not_pile_up(own: Valkey) -> None:
+    own.stop()
+    link = RedisLink(own.url, timeout=0.08, what="keys")
+    for _ in range(1_100):
+        link.insist(60, RELEASE, "a", "1")
+    assert len(link._tasks) == 1_000  # noqa: SLF001 - nobody else can tell
+    await link.aclose()
 
 
 @on_asyncio
