@@ -7,7 +7,8 @@ take, and by Little's law more in flight than are worked on only wait inside::
 
 So the limit is brought down in proportion as latency is above what it should be, and up
 while it is not and the limit is what holds requests back. What it should be is the
-mean latency of calmer times, the `base`, and some slack.
+mean latency of calmer times, the `base`, and some slack. What is not used is given up
+again.
 
 Latency may also rise for a reason that fewer requests do not mend: a slower dependency,
 another mix of routes. Then a lower limit loses throughput and nothing else. It shows,
@@ -22,7 +23,8 @@ SPAN: Final = 0.5
 SAMPLES: Final = 20
 """Requests of a span at least."""
 
-_TOLERANCE: Final = 1.5  # latencies vary by so much without meaning anything
+_TOLERANCE: Final = 0.5  # of the base: latencies vary without meaning anything,
+_MOST_SLACK: Final = 2.0  # up to so many times the slack
 _FIRST_GROWTH: Final = 2.0  # until the first cut, as TCP starts
 _GROWTH: Final = 1.25
 _LEAST_CUT: Final = 0.5
@@ -30,6 +32,7 @@ _DEEP: Final = 0.6  # a cut to this share of the limit must have shown in latenc
 _STAYED: Final = 0.8  # and has not if this share of the latency is left
 _FALL: Final = 0.5
 _RISE: Final = 0.05
+_DECAY: Final = 0.95
 
 
 class AdaptiveLimit:
@@ -44,7 +47,7 @@ class AdaptiveLimit:
     """
 
     def __init__(self, start: int, least: int, most: int, slack: float) -> None:
-        self._value = float(start)
+        self._value = self._start = float(start)
         self._least = float(least)
         self._most = float(most)
         self._slack = slack
@@ -102,9 +105,13 @@ class AdaptiveLimit:
             self._base += _RISE * (latency - self._base)
         if was_tried:
             self._move(latency, is_binding=busiest >= self.value)
+        elif self._value > self._start:
+            # What was borne once may not be now, and it is soon found again.
+            self._value = max(self._start, self._value * _DECAY)
 
     def _move(self, latency: float, *, is_binding: bool) -> None:
-        allowed = max(self._base + self._slack, self._base * _TOLERANCE)
+        tolerated = min(self._base * _TOLERANCE, self._slack * _MOST_SLACK)
+        allowed = self._base + max(self._slack, tolerated)
         if latency > allowed:
             self._cut(latency, allowed)
             return

@@ -26,7 +26,7 @@ class Overload:
     """Poisson arrivals, usual ones, then more of them, then usual ones again.
 
     Each request is served by one of a few workers, first come, first served, and takes
-    an exponential time. Refusals take their share of the workers' time as well.
+    an exponential time. Refusals, and what was cut short, take some of it as well.
     """
 
     shedding: Shedding | None
@@ -108,6 +108,7 @@ class Overload:
             self.after.append(is_good)
         if status == 503:
             self.refusals.append(took)
+        if status != 200:
             self._nursery.start_soon(self._work, REFUSING * SERVICE)
 
     @property

@@ -34,6 +34,11 @@ def bounded_by(rate: float, least: float = 0.02) -> Callable[[int], float]:
     return lambda in_flight: max(least, in_flight / rate)
 
 
+def always(latency: float) -> Callable[[int], float]:
+    """Return the latency of a service that always takes as long."""
+    return lambda _: latency
+
+
 def served(latency: Callable[[int], float], **options: int) -> Service:
     limits = {"start": 40, "least": 1, "most": 1_000} | options
     return Service(AdaptiveLimit(**limits, slack=SLACK), latency)
@@ -47,6 +52,31 @@ def test_a_limit_that_holds_nobody_back_stays() -> None:
 def test_while_latency_stays_a_limit_that_binds_doubles_up_to_the_most() -> None:
     service = served(bounded_by(1e9))
     assert [service.span() for _ in range(6)] == [80, 160, 320, 640, 1_000, 1_000]
+
+
+def test_what_was_borne_once_is_given_up_when_it_is_not_used() -> None:
+    service = served(bounded_by(1e9))
+    for _ in range(3):
+        service.span()
+    assert service.limit.value == 320
+    limits = [service.span(in_flight=4) for _ in range(100)]
+    assert limits[10] > 200
+    assert limits[-1] == 40
+
+
+def test_latencies_may_vary_by_half_of_a_base_that_is_long() -> None:
+    for latency, limit in [(0.43, 80), (0.47, 38)]:
+        service = served(lambda _: 0.3)
+        service.span(in_flight=4)
+        service.latency = always(latency)
+        assert service.span() == limit
+
+
+def test_but_by_no_more_than_twice_the_slack() -> None:
+    service = served(lambda _: 1.0)
+    service.span(in_flight=4)
+    service.latency = always(1.25)
+    assert service.span() == 38
 
 
 def test_what_is_tried_and_does_not_bind_is_not_raised() -> None:
@@ -88,6 +118,40 @@ def test_a_dependency_that_is_slower_does_not_shrink_the_limit_for_good() -> Non
     assert limits[:2] == [20, 40]
     assert min(limits) == 20
     assert limits[-1] > 100
+
+
+def test_two_cuts_that_lower_latency_are_judged_each_for_itself() -> None:
+    service = served(bounded_by(1e9))
+    service.span(in_flight=4)
+    for latency, limit in [(0.9, 20), (0.5, 10), (0.3, 5)]:
+        service.latency = always(latency)
+        assert service.span() == limit
+    assert service.span() == 10  # as with 5 it is no better than with 10
+
+
+def test_a_cut_is_judged_by_what_was_seen_since_calmer_times() -> None:
+    service = served(bounded_by(1e9))
+    service.span(in_flight=4)
+    service.latency = always(0.15)
+    assert service.span() == 32
+    service.latency = always(0.02)
+    service.span()
+    service.latency = always(0.5)
+    assert service.span() == 20  # of the 40 that it was again
+
+
+def test_the_base_follows_what_is_seen_in_calm() -> None:
+    service = served(bounded_by(1e9))
+    service.span(in_flight=4)
+    service.latency = always(0.3)
+    for _ in range(100):  # as a deployment may make of it
+        service.span(in_flight=4)
+    assert service.span() == 80
+    service.latency = always(0.02)
+    for _ in range(10):
+        service.span(in_flight=4)
+    service.latency = always(0.3)
+    assert service.span() < service.limit.value * 2
 
 
 def test_what_slows_nothing_when_lowered_is_base_only_once() -> None:

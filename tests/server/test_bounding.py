@@ -3,7 +3,8 @@
 import asyncio
 import math
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import anyio
@@ -21,7 +22,7 @@ from starlette.routing import Mount, Route
 import resilient_http
 import server_kit
 from resilient_http.context import time_left
-from resilient_http.problems import Contract
+from resilient_http.problems import Contract, GatewayTimeoutException
 from resilient_http.testing import ManualClock, ScriptedServer
 from server_kit import Deadlines, remaining, wrap
 from server_kit.asgi import Message, Receive, Scope, Send
@@ -345,6 +346,13 @@ def test_nothing_bounds_what_is_outside_a_request() -> None:
     assert remaining() == math.inf
 
 
+async def test_what_remains_is_never_less_than_nothing() -> None:
+    with resilient_http.deadline(0.001):
+        await anyio.sleep(0.002)
+        assert time_left() < 0
+        assert remaining() == 0
+
+
 # Calls to others
 
 
@@ -388,7 +396,8 @@ async def test_a_wrapped_app_in_another_reads_the_time_once() -> None:
         await answer(200, send)
 
     inner = wrap(app, deadlines=Deadlines(maximum=1))
-    for around in (wrap(mounted(inner)), wrap(mounted(inner), deadlines=None)):
+    between = wrap(mounted(inner), deadlines=None)
+    for around in (wrap(mounted(between)), between):
         assert (await ask(around, "/", headers=LATER)).status_code == 200
     assert lefts == [pytest.approx(5, abs=1), pytest.approx(1, abs=0.5)]
 
@@ -410,7 +419,9 @@ async def test_what_is_not_http_passes() -> None:
 # Bodies
 
 
-async def slowly(app: AnyApp, version: str) -> tuple[Served, int]:
+async def slowly(
+    app: AnyApp, version: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Served, int]:
     """Send a byte now and then, as long as it is asked for; return how many."""
     seen = Served([], None)
     asked = 0
@@ -425,7 +436,8 @@ async def slowly(app: AnyApp, version: str) -> tuple[Served, int]:
         seen.sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/", "http_version": version}
-    await app({**scope, "headers": [], "query_string": b""}, receive, send)
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await app({**scope, "headers": raw, "query_string": b""}, receive, send)
     return seen, asked
 
 
@@ -456,6 +468,18 @@ def test_a_drip_over_a_socket_is_answered_and_cut() -> None:
             heard = b"".join(iter(lambda: drip.recv(65_536), b""))
     assert heard.startswith(b"HTTP/1.1 408 ")
     assert handler.ended == "cancelled"
+
+
+async def test_a_response_that_begins_before_its_request_ends_is_cut() -> None:
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (await receive())["more_body"]:
+            pass
+
+    app = wrap(echo)
+    asked = {"x-request-timeout-ms": "20"}
+    with pytest.raises(GatewayTimeoutException):
+        await slowly(app, "1.1", asked)
 
 
 async def test_a_handler_that_has_its_body_and_is_slow_is_answered_with_504() -> None:
@@ -572,11 +596,14 @@ async def test_an_app_that_asks_is_told_that_its_caller_has_gone() -> None:
         finally:
             with anyio.CancelScope(shield=True):
                 told.extend([await receive(), await receive()])
+                with anyio.CancelScope() as at_once:  # as Starlette asks
+                    at_once.cancel()
+                    told.append(await receive())
 
     caller = Caller()
     caller.left.set()
     await caller.call(wrap(app, deadlines=CANCELS))
-    assert told == [{"type": "http.disconnect"}] * 2
+    assert told == [{"type": "http.disconnect"}] * 3
 
 
 async def test_work_after_the_answer_is_not_cancelled_by_its_end() -> None:
