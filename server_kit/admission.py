@@ -96,7 +96,7 @@ class Admission:
             left: Seconds that it has for waiting and for being served.
 
         """
-        if len(self._out) < self._limit.value and not any(self._waiting.values()):
+        if len(self._out) < self._limit.value:  # then nobody waits
             self._was_in_time(Priority.SHEDDABLE)
             return self._take(now)
         if self._is_late[priority] or not self._has_room(priority, left):

@@ -2,7 +2,7 @@
 
 import math
 
-from server_kit.adaptive import AdaptiveLimit
+from server_kit.adaptive import SAMPLES, AdaptiveLimit
 from server_kit.admission import Admission, Permit, Priority, Refusal, Ticket
 
 CRITICAL, NORMAL, SHEDDABLE = Priority
@@ -193,20 +193,28 @@ def test_who_never_answers_is_learnt_from_at_the_end() -> None:
     assert limit.latency == 0.5
 
 
+def test_one_that_is_in_time_opens_the_door_to_its_like() -> None:
+    door = Door()
+    first = door.permit()
+    door.permit()
+    in_vain, in_time = door.ticket(), door.ticket()
+    door.admission.leave(in_vain, TARGET, in_vain=True)
+    assert isinstance(door.ask(), Refusal)
+    door.release(first)
+    assert in_time.permit is not None
+    assert isinstance(door.ask(), Ticket)
+
+
 def test_a_limit_that_grows_lets_those_in_who_wait() -> None:
     admission = Admission(AdaptiveLimit(1, 1, 10, slack=1), TARGET)
     woken: list[int] = []
-    for number in range(25):
+    for number in range(SAMPLES):
         permit = admission.admit(number, NORMAL, list, math.inf)
         assert isinstance(permit, Permit)
-        if number == 24:
-            break
-        admission.release(permit, number + 0.01)
-    assert admission.snapshot().limit == 2
-    admission.admit(24, NORMAL, list, math.inf)
-    answer = admission.admit(24, NORMAL, lambda: woken.append(1), math.inf)
+        if number < SAMPLES - 1:
+            admission.release(permit, number + 0.01)
+    answer = admission.admit(SAMPLES, NORMAL, lambda: woken.append(1), math.inf)
     assert isinstance(answer, Ticket)
-    assert woken == []
-    assert isinstance(permit, Permit)
-    admission.release(permit, 24.01)
+    admission.answered(permit, SAMPLES + 0.01)
+    assert admission.snapshot().limit == 2
     assert woken == [1]

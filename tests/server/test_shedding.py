@@ -1,5 +1,6 @@
 """Shedding as a caller meets it."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -89,6 +90,7 @@ async def test_refused_callers_are_told_to_wait_for_different_times() -> None:
 async def test_the_body_of_a_refused_request_is_not_read() -> None:
     held, asked = Held(), []
     app = wrap(held, shedding=shedding(target=0.001))
+    scope: Scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
 
     async def receive() -> Message:
         asked.append(True)
@@ -99,10 +101,10 @@ async def test_the_body_of_a_refused_request_is_not_read() -> None:
 
     async with anyio.create_task_group() as group:
         await hold(group, app)
-        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
         await app(scope, receive, send)
         held.go.set()
     assert asked == []
+    assert scope["server_kit"].is_shed
 
 
 async def test_who_waits_goes_on_when_the_place_is_free() -> None:
@@ -197,6 +199,42 @@ async def test_a_place_is_free_again_when_a_request_is_cancelled() -> None:
     assert (await ask(app, "/ok")).status_code == 200
 
 
+@pytest.mark.case("R28")
+async def test_who_is_cancelled_as_its_turn_comes_hands_the_place_on(
+    anyio_backend_name: str,
+) -> None:
+    if anyio_backend_name != "asyncio":
+        return  # on trio who was woken is no longer cancelled in its wait
+    go = anyio.Event()
+    waiter: list[asyncio.Task[Any] | None] = []
+    came = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        came.append(scope["path"])
+        if scope["path"] == "/hold":
+            await go.wait()
+        await raw_app({**scope, "path": "/ok"}, receive, send)
+        for task in waiter:  # its place is given by now, and it has not run yet
+            assert task is not None
+            task.cancel()
+
+    wrapped = wrap(app, shedding=shedding(target=5))
+
+    async def waiting() -> None:
+        waiter.append(asyncio.current_task())
+        await ask(wrapped, "/waiting")
+
+    async with anyio.create_task_group() as group:
+        await hold(group, wrapped)
+        group.start_soon(waiting)
+        await anyio.wait_all_tasks_blocked()
+        go.set()
+    waiter.clear()
+    assert came == ["/hold"]
+    with anyio.fail_after(2):
+        assert (await ask(wrapped, "/")).status_code == 200
+
+
 async def test_who_runs_out_of_time_in_the_queue_was_not_begun_and_gives_way() -> None:
     held = Held()
     app = wrap(held, shedding=shedding(target=5))
@@ -269,6 +307,7 @@ def waiting_for(*paths: str) -> list[tuple[str, str]]:
         ("/export/old", "/pay/5"),
         ("/", "/pay"),
         ("/payment", "/pay"),
+        ("/export", "/export/now"),
     ],
 )
 async def test_the_more_critical_route_goes_first(first: str, second: str) -> None:
