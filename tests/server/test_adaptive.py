@@ -138,6 +138,8 @@ def test_a_cut_is_judged_by_what_was_seen_since_calmer_times() -> None:
     service.span()
     service.latency = always(0.5)
     assert service.span() == 20  # of the 40 that it was again
+    service.latency = always(0.2)  # better than 0.5, though worse than 0.15
+    assert service.span() == 12
 
 
 def test_the_base_follows_what_is_seen_in_calm() -> None:

@@ -215,6 +215,7 @@ def test_a_limit_that_grows_lets_those_in_who_wait() -> None:
             admission.release(permit, number + 0.01)
     answer = admission.admit(SAMPLES, NORMAL, lambda: woken.append(1), math.inf)
     assert isinstance(answer, Ticket)
+    assert isinstance(permit, Permit)
     admission.answered(permit, SAMPLES + 0.01)
     assert admission.snapshot().limit == 2
     assert woken == [1]

@@ -134,6 +134,15 @@ async def test_an_app_that_raises_its_404_has_no_such_route() -> None:
     assert (await ask(wrapped, "/problem")).status_code == 404
 
 
+async def test_an_app_may_change_the_scope_on_its_way_to_a_404() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["path"] = "/changed"
+        await raw_app(scope, receive, send)
+
+    answer = await ask(wrap(app, health=Health()), "/livez")
+    assert answer.json() == {"status": "pass"}
+
+
 async def test_what_an_app_raises_besides_is_its_answer() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await raw_app({**scope, "path": "/problem"}, receive, send)
