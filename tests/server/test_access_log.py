@@ -254,6 +254,9 @@ def test_what_is_printable_stays() -> None:
 async def test_personal_data_in_a_path_is_masked(log: Caught) -> None:
     await ask(logged(raw_app), "/users/bob@x.com/4111111111111111")
     assert log.line.path == "/users/***/***"
+    log.records.clear()
+    await ask(logged(starlette_app()), "/status/4111111111111111")
+    assert (log.line.path, log.line.route) == ("/status/***", "/status/{number}")
 
 
 @pytest.mark.case("S50")
@@ -292,6 +295,14 @@ async def test_bodies_are_written_masked_and_the_handler_has_its_own(
     assert line.response_body.startswith('{"sku":"A1","password":"***"')
     assert line.request_bytes == line.response_bytes == len(answer.content)
     assert "hunter2" not in line.getMessage()
+
+
+async def test_no_body_starts_another_line(log: Caught) -> None:
+    async def answer(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("a\r\nfake\x1b[2J")
+
+    await ask(logged(answering(answer), bodies=100), "/x")
+    assert log.line.response_body == "a\\r\\nfake\\x1b[2J"
 
 
 async def test_without_asking_no_body_is_written(log: Caught) -> None:

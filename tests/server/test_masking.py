@@ -84,6 +84,7 @@ def test_the_rest_stays_as_it_was(text: str, shown: str | None) -> None:
         f'{{"password": "hun"{SECRET}", "a": 1}}',
         f'{{"password": {{"a": "x"y", "b": "}}{SECRET}"}}}}',
         f'{{"password": ["a"}}, "{SECRET}"]}}',
+        f'{{"password": {{"a": "x"y", "b": "}}, {SECRET}"}}}}',
         f'{{"password": hun"{SECRET}"}}',
         f'{{"password" "{SECRET}", "password" = "{SECRET}"}}'.replace('" "', '": "'),
         f'{{"password": "a": "{SECRET}"}}',
