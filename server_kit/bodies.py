@@ -37,7 +37,7 @@ class Kept:
     def add(self, part: bytes) -> None:
         """Take the next part of the body."""
         room = self._most - len(self._kept)
-        if room > 0 and part:
+        if room:
             self._kept += part[:room]
         self.size += len(part)
 
