@@ -4,11 +4,13 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from resilient_http._hands import timers
 from resilient_http._hands.timers import look, timer
 
 
@@ -130,3 +132,119 @@ def test_every_loop_has_its_own_table() -> None:
         return watch.expired
 
     assert [asyncio.run(call()) for _ in range(3)] == [True, True, True]
+
+
+# One read or one write, on asyncio.
+
+ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+
+def phase(seconds: float | None) -> Any:
+    found = timers.phase(seconds)
+    assert found is not None
+    return found
+
+
+@ASYNCIO
+async def test_a_phase_that_takes_too_long_is_cut_short() -> None:
+    with phase(0.01) as watch:
+        await asyncio.sleep(60)
+    assert watch.expired
+
+
+@ASYNCIO
+async def test_a_phase_without_a_limit_is_not() -> None:
+    with phase(None) as watch:
+        await asyncio.sleep(0.01)
+    assert not watch.expired
+
+
+@ASYNCIO
+async def test_of_equally_long_phases_each_ends_in_its_turn() -> None:
+    first_is_over = asyncio.Event()
+
+    async def second() -> bool:
+        with phase(0.05) as watch:
+            await first_is_over.wait()
+        with phase(0.05) as again:
+            await asyncio.sleep(60)
+        return again.expired and not watch.expired
+
+    with phase(0.05) as watch:
+        await asyncio.sleep(0.02)
+        later = asyncio.create_task(second())
+        await asyncio.sleep(60)
+    first_is_over.set()
+    assert watch.expired
+    assert await later
+
+
+@ASYNCIO
+async def test_what_has_come_is_taken_though_it_is_late() -> None:
+    loop = asyncio.get_running_loop()
+    came = loop.create_future()
+    with phase(1e-9) as watch:
+        loop.call_at(loop.time() - 1, came.set_result, "in the same turn")
+        assert await came
+    assert not watch.expired
+
+
+@ASYNCIO
+async def test_what_waits_for_nothing_is_given_a_turn() -> None:
+    # The queue is set for the first of them, and asked before the second goes on.
+    loop = asyncio.get_running_loop()
+    begins = loop.create_future()
+    second: list[bool] = []
+
+    async def call() -> None:
+        await begins
+        with phase(1e-9) as watch:
+            await asyncio.sleep(0)
+        second.append(watch.expired)
+
+    task = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    with phase(1e-9):
+        begins.set_result(None)
+        await asyncio.sleep(60)
+    await task
+    assert second == [False]
+
+
+@ASYNCIO
+async def test_a_task_that_never_waits_is_cut_all_the_same() -> None:
+    turns = 0
+    with phase(1e-9) as watch:
+        while turns < 1_000:
+            turns += 1
+            await asyncio.sleep(0)
+    assert watch.expired
+
+
+@ASYNCIO
+async def test_a_cancellation_in_the_moment_a_phase_ends_is_not_swallowed() -> None:
+    loop = asyncio.get_running_loop()
+
+    async def call() -> None:
+        with phase(0.01):
+            task = asyncio.current_task()
+            assert task is not None
+            loop.call_later(0.01, task.cancel)
+            await asyncio.sleep(60)
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(call())
+
+
+@ASYNCIO
+async def test_a_length_that_nobody_asks_for_any_more_is_forgotten() -> None:
+    for _ in range(2):
+        with phase(0.01):
+            await asyncio.sleep(60)
+        table: Any = vars(timers)["_tables"][asyncio.get_running_loop()]
+        assert vars(table)["_queues"] == {}
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_another_loop_is_not_for_a_phase() -> None:
+    assert timers.phase(1) is None
