@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
+from resilient_http._hands.async_backend import quicken
 from resilient_http._hands.driving import acarry_out, carry_out
 from resilient_http._hands.places import settle, watch
 from resilient_http._hands.rescuing import arescue, rescue
@@ -93,10 +94,11 @@ class Calls:
             )
 
     def _bind(self) -> None:
-        """Let every transport be bounded; sync ones need it, and only theirs do."""
+        """Prepare the transports: each backend is for those of one colour."""
         lean(vars(self)["_cookies"], self._family)
         for transport in self.transports():
             bind(transport, self._family)
+            quicken(transport, self._family)
         watch(self)
 
     def transports(self) -> tuple[object, ...]:

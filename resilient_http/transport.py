@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 
+from resilient_http._hands.async_backend import quicken
 from resilient_http._hands.driving import acarry_out, carry_out
 from resilient_http._hands.places import settle, watch
 from resilient_http._hands.rescuing import arescue, rescue
@@ -52,6 +53,7 @@ class Transport:
             listeners=listeners,
         )
         bind(self._inner, self._family)
+        quicken(self._inner, self._family)
         watch(self)
 
     def transports(self) -> tuple[object, ...]:
