@@ -1,7 +1,7 @@
 """What the kit knows of one request, where everything that serves it can find it."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from resilient_http.problems import AppException, Contract
 from server_kit.asgi import Scope
@@ -14,6 +14,21 @@ if TYPE_CHECKING:  # it answers through `problems`, which needs this module
 Instance: TypeAlias = Literal["path", "urn"]
 KEY: Final = "server_kit"
 """Where in the ASGI scope it stands."""
+
+
+class Told(NamedTuple):
+    """A problem that was answered.
+
+    Not the exception: that holds the frames it was raised in, and they the request.
+    """
+
+    kind: type[AppException]
+    """The contract's class."""
+
+    type: str
+    """What its document says it is."""
+
+    status: int
 
 
 @dataclass(slots=True, eq=False)
@@ -78,9 +93,8 @@ class Exchange:
     raised: Exception | None = None
     """What ends a websocket, where a framework would tell it in its own words."""
 
-    problem: type[AppException] | None = None
-    """What was answered, if it was a problem. The class alone: an exception holds the
-    frames it was raised in, and they hold the request."""
+    problem: Told | None = None
+    """What was answered, if it was a problem."""
 
     routed: Scope | None = None
     """The scope in which the innermost framework tells of its route; None: in the
@@ -88,9 +102,6 @@ class Exchange:
 
     queued: float = 0.0
     """Seconds that the request waited for its turn."""
-
-    problem_type: str | None = None
-    """What the last problem said it was."""
 
     idempotency: Literal["claimed", "replayed"] | None = None
     """What became of its idempotency key here; None if none was looked at."""
@@ -110,19 +121,10 @@ class Exchange:
         for exchange in self.with_all_around():
             exchange.crash = error
 
-    def answered(
-        self, problem: type[AppException] | None, problem_type: str | None = None
-    ) -> None:
-        """Note which problem was answered, if any, here and in all that is around.
-
-        Args:
-            problem: Its class.
-            problem_type: What its document says it is.
-
-        """
+    def answered(self, problem: Told | None) -> None:
+        """Note which problem was answered, if any, here and in all that is around."""
         for exchange in self.with_all_around():
             exchange.problem = problem
-            exchange.problem_type = problem_type
 
     def routing(self, scope: Scope) -> None:
         """Note where a framework is about to tell of its route."""

@@ -212,19 +212,8 @@ class _Kit:
             self._is_adopted = True
         if scope["type"] in ("http", "websocket"):
             await self._serve(scope, receive, send)
-        elif scope["type"] == "websocket" and exchange_of(scope) is None:
-            await self._talk(scope, receive, send)
         else:
-            await self._staged(scope, receive, send)
-
-    async def _talk(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_token = context.request_id.set(request_id.choose(headers_of(scope)))
-        trace_token = context.traceparent.set(_traceparent(scope))
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            context.traceparent.reset(trace_token)
-            context.request_id.reset(request_token)
+            await self._stages(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         outer = exchange_of(scope)

@@ -37,7 +37,7 @@ from resilient_http.problems import (
 from resilient_http.problems.exception import contract_class
 from server_kit import request_id
 from server_kit.asgi import RawHeaders, Scope, Send, headers_of, values_of
-from server_kit.exchange import exchange_of
+from server_kit.exchange import Told, exchange_of
 from server_kit.translation import NO_EXCEPTIONS, plain, problem_for
 from server_kit.validation import from_pydantic
 
@@ -198,7 +198,8 @@ def _answer(error: AppException, scope: Scope) -> Answer:
     if isinstance(error, ValidationException):
         document["errors"] = [_without_none(fault) for fault in document["errors"]]
     if exchange is not None:
-        exchange.answered(contract_class(type(error)), str(document["type"]))
+        kind = contract_class(type(error))
+        exchange.answered(Told(kind, str(document["type"]), error.status))
     body = encode(document)
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),

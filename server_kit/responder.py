@@ -153,7 +153,8 @@ class Responder:
         """Tell whether a framework answers, by us, that it has no route."""
         return (
             start["status"] == HTTPStatus.NOT_FOUND
-            and self._exchange.problem is NotFoundException
+            and self._exchange.problem is not None
+            and self._exchange.problem.kind is NotFoundException
             and not _FRAMEWORKS.isdisjoint(self._scope)
         )
 

@@ -71,9 +71,9 @@ class _Checked:
             await self._app(scope, receive, watch)
         finally:
             exchange = exchange_of(scope)
-            answered = None if exchange is None else exchange.problem
-            if answered is not None and status != _METHOD_NOT_ALLOWED:
-                self._check(answered, status, handler_of(self._app, asked, scope))
+            problem = None if exchange is None else exchange.problem
+            if problem is not None and status != _METHOD_NOT_ALLOWED:
+                self._check(problem.kind, status, handler_of(self._app, asked, scope))
 
     def _check(
         self, answered: type[AppException], status: int, handler: Handler | None

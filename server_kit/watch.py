@@ -266,8 +266,9 @@ class Watch:
         return CLIENT_LEFT if self._is_left else 500
 
     def _problem_type(self) -> str | None:
+        problem = self._exchange.problem
         is_error = self._status is not None and self._status >= _FIRST_ERROR
-        return self._exchange.problem_type if is_error else None
+        return problem.type if problem is not None and is_error else None
 
 
 def _attempt(scope: Scope) -> int | None:

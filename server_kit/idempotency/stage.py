@@ -246,8 +246,8 @@ class _Run:
 
     def _leaves_key_unused(self, status: int) -> bool:
         problem = self._exchange.problem
-        is_this = getattr(problem, "status", None) == status  # not one of an upstream
-        kind = problem if is_this else None
+        is_this = problem is not None and problem.status == status
+        kind = problem.kind if problem is not None and is_this else None
         if is_refusal(status, self._settings.unrecorded, kind):
             return True
         return is_failure(status) and self._settings.on_failure == "release"

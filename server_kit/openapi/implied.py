@@ -53,11 +53,11 @@ def by_settings(settings: Any, method: str) -> tuple[type[AppException], ...]:
 
 def _by_settings(settings: Any, method: str) -> Iterator[type[AppException]]:
     yield InternalServerException
-    if getattr(settings, "deadlines", None) is not None:
+    if settings.deadlines is not None:
         yield from (DeadlineExceededException, GatewayTimeoutException)
-    if getattr(settings, "shedding", None) is not None:
+    if settings.shedding is not None:
         yield OverloadedException
-    if getattr(settings, "idempotency", None) is not None and method in _KEYED:
+    if settings.idempotency is not None and method in _KEYED:
         yield IdempotencyKeyMissingException
         yield IdempotencyKeyInProgressException
         yield IdempotencyKeyReusedException

@@ -107,7 +107,7 @@ async def test_litestar_knows_by_itself() -> None:
     @litestar.post("/items")
     async def write() -> None: ...
 
-    app = litestar.Litestar([read, write])
+    app = litestar.Litestar([read, write], logging_config=None)
     answer = await ask(server_kit.wrap(app), "/items", "DELETE")
     assert answer.headers["allow"] == "GET, OPTIONS, POST"
 

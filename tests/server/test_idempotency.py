@@ -726,7 +726,11 @@ async def test_what_is_not_http_passes() -> None:
         raise AssertionError
 
     for kind in ("websocket", "lifespan"):
-        scope = {"type": kind, "headers": [(b"idempotency-key", b"no key")]}
+        scope = {
+            "type": kind,
+            "path": "/",
+            "headers": [(b"idempotency-key", b"no key")],
+        }
         await shop(app, required=True)(scope, nothing, nothing)
     assert seen == ["websocket", "lifespan"]
 

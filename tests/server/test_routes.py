@@ -148,7 +148,7 @@ async def test_an_app_mounted_in_litestar(
 ) -> None:
     inner = Starlette(routes=[Route("/items/{id}/", fine)])
     mount = litestar.asgi("/shop", is_mount=True, copy_scope=copies)
-    app = litestar.Litestar([mount(inner)], openapi_config=None)
+    app = litestar.Litestar([mount(inner)], openapi_config=None, logging_config=None)
     assert await taken(app, path) == template
 
 
