@@ -12,13 +12,13 @@ from typing import Protocol, Self
 
 import anyio
 
+from resilient_http.loops import running_loop
+
 
 def now() -> float:
     """Return the time of the running loop, in seconds."""
-    try:
-        return asyncio.get_running_loop().time()
-    except RuntimeError:
-        return anyio.current_time()
+    loop = running_loop()
+    return anyio.current_time() if loop is None else loop.time()
 
 
 class Cut(Protocol):
@@ -47,12 +47,11 @@ class Cut(Protocol):
 
 def cut_after(seconds: float) -> Cut:
     """Return a cut for the task that asks; infinity leaves it to `Cut.now`."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
+    loop = running_loop()
+    task = None if loop is None else asyncio.current_task(loop)
+    if loop is None or task is None:
         return _ScopeCut(seconds)
-    task = asyncio.current_task(loop)
-    return _ScopeCut(seconds) if task is None else _TaskCut(seconds, task, loop)
+    return _TaskCut(seconds, task, loop)
 
 
 class _TaskCut:

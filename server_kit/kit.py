@@ -18,7 +18,7 @@ from resilient_http import context
 from resilient_http.problems import Contract
 from server_kit import request_id
 from server_kit.access_log import AccessLog, observer_of
-from server_kit.asgi import ASGIApp, Receive, Scope, Send, headers_of, values_of
+from server_kit.asgi import ASGIApp, Receive, Scope, Send, values_of
 from server_kit.bounding import DeadlineStage
 from server_kit.deadline import Deadlines
 from server_kit.exchange import KEY, Exchange, Instance, exchange_of
@@ -248,7 +248,7 @@ class _Kit:
             return Exchange(
                 contract=BUILT_INS if given.contract is None else given.contract,
                 limiter=given.limiter,
-                request_id=request_id.choose(headers_of(scope)),
+                request_id=request_id.choose(scope.get("headers") or ()),
                 path=str(scope.get("path", "")),
                 debug=given.debug,
                 exceptions=given.exceptions,
@@ -288,7 +288,7 @@ class _Kit:
 
 def _traceparent(scope: Scope) -> str | None:
     """Return the caller's trace context, if it is one; it is handed on as it came."""
-    given = values_of(headers_of(scope), b"traceparent")
+    given = values_of(scope.get("headers") or (), b"traceparent")
     if len(given) != 1 or not _TRACEPARENT.fullmatch(given[0]):
         return None
     return given[0].decode("ascii")

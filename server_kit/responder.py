@@ -9,7 +9,6 @@ import inspect
 import logging
 import time
 from dataclasses import replace
-from http import HTTPStatus
 from typing import Final
 
 from resilient_http.problems import (
@@ -41,6 +40,12 @@ from server_kit.ratelimit.fields import fields
 from server_kit.ratelimit.limiter import tightest
 from server_kit.security import SecurityHeaders, secured
 
+# Plain numbers: a member of an enum takes as long to look up as a call.
+_OK: Final = 200
+_BAD_REQUEST: Final = 400
+_NOT_FOUND: Final = 404
+_METHOD_NOT_ALLOWED: Final = 405
+_TOO_MANY_REQUESTS: Final = 429
 _OF_THE_BODY: Final = frozenset({b"content-type", b"content-length"})
 # What Starlette and Litestar put into the scope before they look for a route.
 _FRAMEWORKS: Final = frozenset({"app", "litestar_app"})
@@ -144,7 +149,7 @@ class Responder:
     async def _convert(self, phrase: str) -> None:
         """Send a problem in place of the response whose start is held."""
         held, self._held = self._held or {}, None
-        if held["status"] == HTTPStatus.NOT_FOUND and await self._explain(held):
+        if held["status"] == _NOT_FOUND and await self._explain(held):
             return
         answer = answer_to(for_status(held["status"], phrase), self._scope)
         await self._send_instead(held, answer)
@@ -152,7 +157,7 @@ class Responder:
     def _leads_nowhere(self, start: Message) -> bool:
         """Tell whether a framework answers, by us, that it has no route."""
         return (
-            start["status"] == HTTPStatus.NOT_FOUND
+            start["status"] == _NOT_FOUND
             and self._exchange.problem is not None
             and self._exchange.problem.kind is NotFoundException
             and not _FRAMEWORKS.isdisjoint(self._scope)
@@ -173,7 +178,7 @@ class Responder:
                     *PAGE_HEADERS,
                     (b"content-length", b"%d" % len(pages[wanted])),
                 ]
-                answer = Answer(HTTPStatus.OK, headers, pages[wanted])
+                answer = Answer(_OK, headers, pages[wanted])
                 await self._send_instead(start, answer)
                 return True
         return False
@@ -196,13 +201,13 @@ class Responder:
         await self._send(message)
 
     def _completed(self, start: Message) -> Message:
-        headers = headers_of(start)
-        if start["status"] == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers = self._with_all_methods(headers)
-        elif start["status"] == HTTPStatus.TOO_MANY_REQUESTS:
-            headers = add_missing(headers, NOT_STORED)
+        status = start["status"]
+        if status == _METHOD_NOT_ALLOWED:
+            start = {**start, "headers": self._with_all_methods(headers_of(start))}
+        elif status == _TOO_MANY_REQUESTS:
+            start = {**start, "headers": add_missing(headers_of(start), NOT_STORED)}
         return completed(
-            {**start, "headers": headers},
+            start,
             self._exchange,
             self._security,
             self._scope,
@@ -239,16 +244,17 @@ def completed(
         path: What was asked for, relative to the app.
 
     """
-    known = exchange.request_id.encode()
-    headers = add_missing(headers_of(start), [(request_id.HEADER, known)])
+    headers = headers_of(start)
+    if not values_of(headers, request_id.HEADER):
+        headers.append((request_id.HEADER, exchange.request_id.encode()))
     if exchange.decisions:
         said = fields(tightest(exchange.decisions), time.time())
         ours = [(name.lower().encode(), said[name].encode()) for name in said]
         headers = add_missing(headers, ours)
-    start = {**start, "headers": headers}
-    if security is None:
-        return start
-    return secured(start, security, scope, path=path, debug=exchange.debug)
+    if security is not None:
+        status, debug = start["status"], exchange.debug
+        headers = secured(headers, status, security, scope, path=path, debug=debug)
+    return {**start, "headers": headers}
 
 
 def _has_handler(scope: Scope) -> bool:
@@ -262,7 +268,7 @@ def may_repeat_status(message: Message) -> bool:
     """Tell whether a response begins that may say no more than its own status."""
     if message["type"] != "http.response.start" or message.get("trailers"):
         return False
-    if message["status"] < HTTPStatus.BAD_REQUEST:
+    if message["status"] < _BAD_REQUEST:
         return False
     headers = headers_of(message)
     kinds = values_of(headers, b"content-type")

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "resilient_http/policy.py": {"resilient_http._checks"},
     "resilient_http/events.py": {"resilient_http._core"},
     "resilient_http/context.py": set[str](),
+    "resilient_http/loops.py": set[str](),
     "resilient_http/problems": {"resilient_http.problems", "resilient_http._core"},
     "resilient_http/patterns": {
         "resilient_http.patterns",
@@ -28,6 +29,7 @@ MAY_IMPORT = {
         "server_kit",
         "resilient_http.problems",
         "resilient_http.context",
+        "resilient_http.loops",
         "resilient_http._core",
     },
     "demo": {"demo", "resilient_http", "server_kit"},

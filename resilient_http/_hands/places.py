@@ -13,9 +13,9 @@ from contextlib import suppress
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
-from resilient_http._hands.loops import running_loop
 from resilient_http._hands.pool import owners
 from resilient_http.family import Family
+from resilient_http.loops import running_loop
 
 
 class User(Protocol):

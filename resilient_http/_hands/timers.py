@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary, ref
 
 import anyio
 
-from resilient_http._hands.loops import running_loop
+from resilient_http.loops import running_loop
 
 _STALL: Final = 0.25
 """Seconds by which a timer is late only if its loop had no time for it."""

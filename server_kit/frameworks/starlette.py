@@ -47,7 +47,8 @@ def adopt(app: Starlette) -> None:
     if not handles_clients(handlers):
         handlers.setdefault(AppException, _Ours(_raise))
     boundary = Middleware(Boundary, crashes=crashes)
-    app.user_middleware = [boundary, *app.user_middleware, boundary]
+    users = [*app.user_middleware, boundary] if app.user_middleware else []
+    app.user_middleware = [boundary, *users]
     app.middleware_stack = None  # to be built anew for the next request
 
 

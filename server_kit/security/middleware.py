@@ -1,6 +1,14 @@
 """`SecurityHeadersMiddleware`: security headers for apps that are not wrapped."""
 
-from server_kit.asgi import ASGIApp, Message, Receive, Scope, Send, local_path
+from server_kit.asgi import (
+    ASGIApp,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    headers_of,
+    local_path,
+)
 from server_kit.security import nonce
 from server_kit.security.profile import DEFAULT, SecurityHeaders
 from server_kit.security.responses import STARTS, secured
@@ -62,13 +70,15 @@ class _Taker:
 
     async def take(self, message: Message) -> None:
         if message["type"] in STARTS:
-            message = secured(
-                message,
+            headers = secured(
+                headers_of(message),
+                message["status"],
                 self._security,
                 self._scope,
                 path=self._path,
                 debug=self._debug,
             )
+            message = {**message, "headers": headers}
         await self._send(message)
 
     async def take_of_websocket(self, message: Message) -> None:

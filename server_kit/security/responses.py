@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from server_kit.asgi import Message, Scope, headers_of, values_of
+from server_kit.asgi import RawHeaders, Scope, values_of
 from server_kit.security.nonce import KEY as NONCE
 from server_kit.security.nonce import Nonce
 from server_kit.security.profile import SecurityHeaders
@@ -14,13 +14,20 @@ STARTS: Final = frozenset({"http.response.start", "websocket.http.response.start
 _DOCUMENTING: Final = ("fastapi.applications", "litestar._openapi", "litestar.openapi")
 
 
-def secured(
-    start: Message, security: SecurityHeaders, scope: Scope, *, path: str, debug: bool
-) -> Message:
-    """Return a message of `STARTS` with its headers secured.
+def secured(  # noqa: PLR0913 - what the headers depend on, each by its name
+    headers: RawHeaders,
+    status: int,
+    security: SecurityHeaders,
+    scope: Scope,
+    *,
+    path: str,
+    debug: bool,
+) -> RawHeaders:
+    """Return the headers of a response, secured.
 
     Args:
-        start: Of an HTTP response, or of the refusal of a WebSocket.
+        headers: Of an HTTP response, or of the refusal of a WebSocket.
+        status: Likewise.
         security: What to add and to take off.
         scope: The request, as it is now that it has been routed.
         path: Its path relative to the app, from before: routing may shorten it.
@@ -28,17 +35,15 @@ def secured(
 
     """
     there = security.for_path(path)
-    given = start.get("headers")
-    headers = given if isinstance(given, list) else headers_of(start)
     plan = there.plan(
         path,
-        start["status"],
+        status,
         is_tls=not debug and _is_tls(there, scope),
         is_docs=_is_documenting(scope) and _is_page(headers),
     )
     asked: Nonce | None = scope.get(NONCE)
     word = None if asked is None else asked.send()
-    return {**start, "headers": plan.complete(headers, word)}
+    return plan.complete(headers, word)
 
 
 def _is_tls(security: SecurityHeaders, scope: Scope) -> bool:
@@ -47,7 +52,7 @@ def _is_tls(security: SecurityHeaders, scope: Scope) -> bool:
     if security.https == "scheme":
         return False
     # What each proxy was reached by, the first of them first.
-    said = values_of(headers_of(scope), b"x-forwarded-proto")
+    said = values_of(scope.get("headers") or (), b"x-forwarded-proto")
     return b",".join(said).split(b",")[0].strip().lower() == b"https"
 
 
