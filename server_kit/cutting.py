@@ -7,6 +7,7 @@ cancel scope, as everything there.
 
 import asyncio
 import math
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -17,8 +18,13 @@ from resilient_http.loops import running_loop
 
 def now() -> float:
     """Return the time of the running loop, in seconds."""
+    return clock()()
+
+
+def clock() -> Callable[[], float]:
+    """Return what gives the time of the running loop, in seconds."""
     loop = running_loop()
-    return anyio.current_time() if loop is None else loop.time()
+    return anyio.current_time if loop is None else loop.time
 
 
 class Cut(Protocol):

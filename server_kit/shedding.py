@@ -34,7 +34,7 @@ from server_kit.bounds import (
     check_seconds,
     wrong,
 )
-from server_kit.cutting import now
+from server_kit.cutting import clock, now
 from server_kit.exchange import Exchange, exchange_of
 
 Criticality: TypeAlias = Literal["critical", "normal", "sheddable"]
@@ -163,8 +163,8 @@ class SheddingStage:
             await self._app(scope, receive, send)
             return
         exchange.is_admitted = True
-        visit = _Visit(self._admission, send)
-        visit.permit = await self._admit(scope, exchange)
+        visit = _Visit(self._admission, send, clock())
+        visit.permit = await self._admit(scope, exchange, visit.now())
         try:
             await self._app(scope, receive, visit.send)
         finally:
@@ -178,8 +178,7 @@ class SheddingStage:
             around = around.outer
         return exchange.is_health or local_path(scope) in self._settings.exempt_paths
 
-    async def _admit(self, scope: Scope, exchange: Exchange) -> Permit:
-        arrived = now()
+    async def _admit(self, scope: Scope, exchange: Exchange, arrived: float) -> Permit:
         left = math.inf if exchange.ends is None else exchange.ends - arrived
         event = _Wake()
         priority = self._priority(scope)
@@ -249,19 +248,25 @@ class _Wake:
 class _Visit:
     """One request in flight, and the place it has until its response is over."""
 
-    __slots__ = ("_admission", "_send", "permit")
+    __slots__ = ("_admission", "_has_ended", "_send", "now", "permit")
     permit: Permit
 
-    def __init__(self, admission: Admission, send: Send) -> None:
+    def __init__(
+        self, admission: Admission, send: Send, now: Callable[[], float]
+    ) -> None:
         self._admission = admission
         self._send = send
+        self.now = now
+        self._has_ended = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._admission.answered(self.permit, now())
+            self._admission.answered(self.permit, self.now())
         await self._send(message)
         if ends_body(message):
             self.end()
 
     def end(self) -> None:
-        self._admission.release(self.permit, now())
+        if not self._has_ended:
+            self._has_ended = True
+            self._admission.release(self.permit, self.now())
