@@ -16,12 +16,12 @@ from collections.abc import Callable
 from itertools import takewhile
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
-from weakref import WeakKeyDictionary, ref
 
 import anyio
 
 from resilient_http.loops import running_loop
 
+_TABLE: Final = "_resilient_http_timers"
 _STALL: Final = 0.25
 """Seconds by which a timer is late only if its loop had no time for it."""
 
@@ -62,7 +62,9 @@ def timer_in(loop: asyncio.AbstractEventLoop | None, left: Left) -> Timer:
     task = None if loop is None else asyncio.current_task(loop)
     if loop is None or task is None:
         return _ScopeTimer(left)
-    return _TaskTimer(left, task, _table_of(loop))
+    timer = _TaskTimer(task, _table_of(loop))
+    timer.left = left
+    return timer
 
 
 def phase(seconds: float | None) -> "_PhaseTimer | None":
@@ -89,8 +91,8 @@ def look() -> None:
     For clocks that jump: they pass a limit, and the loop's own time does not.
     """
     loop = running_loop()
-    if loop is not None and loop in _tables:
-        _tables[loop].look()
+    if loop is not None:
+        _table_of(loop).look()
     for scope in tuple(_scopes.running):
         scope.rearm()
 
@@ -136,13 +138,12 @@ class _Cut:
 
     """
 
-    __slots__ = (*("_among", "_cancelling", "_fired", "_task", "expired"),)
+    # Defaults of the class, and not set for each: there is one of these for each send.
+    expired = stalled = _fired = False
 
     def __init__(self, task: "asyncio.Task[object]", among: Any) -> None:
-        self.expired = False
         self._task = task
         self._among = among
-        self._fired = False
 
     def __enter__(self) -> Self:
         self._cancelling = self._task.cancelling()
@@ -171,14 +172,7 @@ class _Cut:
 class _TaskTimer(_Cut):
     """Cuts the task when nothing is left, which is asked again and again."""
 
-    __slots__ = ("left", "stalled")
-
-    def __init__(
-        self, left: Left, task: "asyncio.Task[object]", table: "_Table"
-    ) -> None:
-        super().__init__(task, table)
-        self.left = left
-        self.stalled = False
+    left: Left
 
     @staticmethod  # or whoever holds it would hold the timer, which holds it
     def rearm() -> None:
@@ -296,26 +290,13 @@ class _Scopes(threading.local):
 
 
 _scopes: Final = _Scopes()
-_tables: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Table]] = (
-    WeakKeyDictionary()
-)
-
-
-class _Last(threading.local):
-    """The loop that last asked in this thread: nearly always the one that asks next."""
-
-    loop: Callable[[], asyncio.AbstractEventLoop | None] = staticmethod(lambda: None)
-    table: _Table
-
-
-_last: Final = _Last()
 
 
 def _table_of(loop: asyncio.AbstractEventLoop) -> _Table:
-    if _last.loop() is loop:
-        return _last.table
-    found = _tables.get(loop)
+    # With the loop, so that it goes when the loop does: kept anywhere else it would
+    # keep the loop, whose time it asks for.
+    found: _Table | None = getattr(loop, _TABLE, None)
     if found is None:
-        found = _tables[loop] = _Table(loop)
-    _last.loop, _last.table = ref(loop), found
+        found = _Table(loop)
+        setattr(loop, _TABLE, found)
     return found

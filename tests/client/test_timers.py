@@ -1,8 +1,10 @@
 """Giving up on what is awaited, on either loop, and on nothing else."""
 
 import asyncio
+import gc
 import math
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -241,8 +243,18 @@ async def test_a_length_that_nobody_asks_for_any_more_is_forgotten() -> None:
     for _ in range(2):
         with phase(0.01):
             await asyncio.sleep(60)
-        table: Any = vars(timers)["_tables"][asyncio.get_running_loop()]
+        table: Any = vars(asyncio.get_running_loop())["_resilient_http_timers"]
         assert vars(table)["_queues"] == {}
+
+
+def test_a_loop_that_is_over_is_forgotten() -> None:
+    async def call() -> weakref.ref[asyncio.AbstractEventLoop]:
+        with timer(lambda: 60.0):
+            return weakref.ref(asyncio.get_running_loop())
+
+    loop = asyncio.run(call())
+    gc.collect()
+    assert loop() is None
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
