@@ -250,7 +250,8 @@ async def test_a_length_that_nobody_asks_for_any_more_is_forgotten() -> None:
 def test_a_loop_that_is_over_is_forgotten() -> None:
     async def call() -> weakref.ref[asyncio.AbstractEventLoop]:
         with timer(lambda: 60.0):
-            return weakref.ref(asyncio.get_running_loop())
+            pass
+        return weakref.ref(asyncio.get_running_loop())
 
     loop = asyncio.run(call())
     gc.collect()
