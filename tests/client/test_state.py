@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from resilient_http import BreakerConfig, State
+from resilient_http import BreakerConfig, Policy, State
 from resilient_http._core.breaker import Breaker, Permit
 from resilient_http.state import MOST_ORIGINS
 from tests.client.world import Colour, ManualClock, World, breaker_of
@@ -66,3 +66,17 @@ async def test_counts_tell_calls_from_sends(colour: Colour) -> None:
     assert known["http://a:80"]["calls"] == 2
     assert known["http://a:80"]["sends"] == 3
     assert known["http://a:80"]["breaker"]["state"] == "closed"
+
+
+async def test_a_call_that_goes_well_is_counted_and_ends_a_row_of_failures(
+    colour: Colour,
+) -> None:
+    world = World(503, 503, 200, 503, 503, 200)
+    policy = Policy(breaker=BreakerConfig(failure_threshold=3), retry=None)
+    async with world.caller(colour, policy=policy) as caller:
+        for _ in range(6):
+            await caller.get()
+        known = caller.client.snapshot()["origins"]  # type: ignore[union-attr]  # ours
+    breaker = known["http://a:80"]["breaker"]
+    assert (breaker["calls"], breaker["failures"]) == (6, 4)
+    assert (breaker["state"], breaker["failed_in_row"]) == ("closed", 0)
