@@ -11,6 +11,8 @@ import time
 from dataclasses import replace
 from typing import Final
 
+from starlette.requests import ClientDisconnect
+
 from resilient_http.problems import (
     AppException,
     NotFoundException,
@@ -95,6 +97,7 @@ class Responder:
         self._is_replaced = False
         self._started = False
         self._has_trailers = False
+        self._has_left = False
         self._finished = False
 
     async def serve(self, receive: Receive) -> None:
@@ -114,6 +117,8 @@ class Responder:
         if not self._started:
             is_crash = await answer_failure(error, self._scope, self._pass)
             return error if is_crash else None
+        if self._has_left or isinstance(error, ClientDisconnect):
+            return None  # the client, and so the need for the rest
         if not self._finished and self._exchange.crash is error:
             # Answered from inside, in full; a middleware has lost the end of it.
             await self._pass({"type": "http.response.body", "body": b""})
@@ -198,7 +203,11 @@ class Responder:
         else:
             last = ends_response(message, trailers=self._has_trailers)
             self._finished = self._finished or last
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError:  # as ASGI has it where the client has gone
+            self._has_left = True
+            raise
 
     def _completed(self, start: Message) -> Message:
         status = start["status"]

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from resilient_http.problems import (
     AppException,
@@ -29,6 +30,7 @@ Table: TypeAlias = Mapping[type[Exception], Problem]
 """What exceptions that are no problems stand for."""
 
 NO_EXCEPTIONS: Final[Table] = MappingProxyType({})
+_CLIENT_LEFT: Final = 499  # as nginx has it
 _UNAVAILABLE: Final = 503
 _FIRST_OF_SERVER: Final = 500
 
@@ -92,14 +94,23 @@ def _problem_for(error: Exception, table: Table) -> AppException | None:
         return _most_urgent([_problem_for(inner, table) for inner in error.exceptions])
     if isinstance(error, AppException):
         return _upstream(error) if error.received else error
-    known: Any = error
     for cls in type(error).__mro__:
         if cls in table:
             return _mapped(table[cls], error)
-        if cls is HTTPException:
-            return problem_of_status(known.status_code, known.detail, known.headers)
-        if cls in _invalid_requests():
-            return from_pydantic(known.errors(), body=getattr(error, "body", None))
+        known = _of_framework(cls, error)
+        if known is not None:
+            return known
+    return None
+
+
+def _of_framework(cls: type, error: Any) -> AppException | None:
+    """Return what `error` stands for as a `cls`, if that is a framework's own."""
+    if cls is HTTPException:
+        return problem_of_status(error.status_code, error.detail, error.headers)
+    if cls is ClientDisconnect:  # nobody is there to read it; logs call it so
+        return for_status(_CLIENT_LEFT, "The client left before it was answered")
+    if cls in _invalid_requests():
+        return from_pydantic(error.errors(), body=getattr(error, "body", None))
     return None
 
 

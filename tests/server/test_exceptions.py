@@ -162,7 +162,7 @@ def test_a_group_with_a_crash_in_it_is_a_crash() -> None:
     assert problem_for(ExceptionGroup("", [NotFoundException(), ValueError()])) is None
 
 
-@pytest.mark.case("9457-27")
+@pytest.mark.case("9457-27", "9457-28")
 async def test_an_occurrence_may_have_a_urn_of_its_own() -> None:
     app = server_kit.wrap(APPS["raw"](), instance="urn")
     known = {"X-Request-ID": "r-1"}

@@ -105,6 +105,27 @@ async def test_a_client_does_not_follow_the_type() -> None:
     assert asked == ["http://shop/"]
 
 
+@pytest.mark.case("9457-25")
+@pytest.mark.parametrize("name", APPS)
+async def test_no_language_changes_what_a_problem_says(name: str) -> None:
+    app = server_kit.wrap(APPS[name](), contract=SHOP)
+    german = await ask(app, "/problem", headers={"Accept-Language": "de"})
+    plain = await ask(app, "/problem")
+    said, usual = german.json(), plain.json()
+    assert said.pop("request_id") != usual.pop("request_id")
+    assert said == usual
+    assert "content-language" not in german.headers  # nobody chose one
+
+
+@pytest.mark.case("9457-30")
+async def test_who_asks_for_xml_is_told_in_json_what_it_is() -> None:
+    app = server_kit.wrap(APPS["starlette"](), contract=SHOP)
+    accept = {"Accept": "application/problem+xml"}
+    answer = await ask(app, "/problem", headers=accept)
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    assert answer.json()["title"] == "Out of stock"
+
+
 @pytest.mark.case("9457-24")
 @pytest.mark.parametrize("accept", ["application/json", "text/html", "image/png;q=0"])
 @pytest.mark.parametrize("name", APPS)

@@ -72,7 +72,7 @@ async def test_who_finds_no_place_in_time_is_answered_with_503() -> None:
     assert (await ask(app, "/again")).status_code == 200
 
 
-@pytest.mark.case("S59")
+@pytest.mark.case("S59", "RA-9")
 async def test_refused_callers_are_told_to_wait_for_different_times() -> None:
     held = Held()
     app = wrap(held, shedding=shedding(retry_after=10, target=0.001))

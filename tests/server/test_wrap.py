@@ -9,14 +9,17 @@ from typing import Any
 import fastapi
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Mount
 
 import server_kit
 from resilient_http import context
 from resilient_http.problems import Contract
 from server_kit import RateLimiter, SecurityHeaders
-from server_kit.asgi import Receive, Scope, Send
+from server_kit.asgi import Message, Receive, Scope, Send
 from server_kit.exchange import exchange_of
-from tests.server.apps import ask, fastapi_app, raw_app
+from tests.server.apps import AnyApp, ask, fastapi_app, raw_app
 
 
 @pytest.mark.parametrize("app", [None, 5, "module:app", Starlette, object()])
@@ -164,6 +167,9 @@ def test_frameworks_are_only_imported_by_those_who_use_them() -> None:
     script = """
 import sys, anyio, server_kit
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Mount
 async def send(message): assert message["status" if "status" in message else "body"]
 scope = {"type": "http", "path": "/", "method": "GET", "headers": []}
 anyio.run(server_kit.wrap(Starlette()), scope, None, send)
@@ -178,3 +184,46 @@ def test_the_promised_names_are_there() -> None:
     assert {"RateLimited", "StrictRateLimit", "UserRateLimit"} <= {*server_kit.__all__}
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         _ = server_kit.Nonsense
+
+
+async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse(await Request(scope, receive).body())(scope, receive, send)
+
+
+class Parts:
+    """Without end, and no generator, which trio would have closed."""
+
+    def __aiter__(self) -> "Parts":
+        return self
+
+    async def __anext__(self) -> bytes:
+        return b"part"
+
+
+async def streams(scope: Scope, receive: Receive, send: Send) -> None:
+    await StreamingResponse(Parts())(scope, receive, send)
+
+
+@pytest.mark.case("S51")
+@pytest.mark.parametrize("handler", [reads, streams])
+@pytest.mark.parametrize("framework", [True, False])
+async def test_a_client_that_leaves_is_no_crash(
+    handler: AnyApp, framework: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As servers say it: a disconnect where a body is read, an OSError where sent."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if len(sent) > 2:
+            raise OSError("the client has gone")
+
+    app = Starlette(routes=[Mount("/", handler)]) if framework else handler
+    asked = {"method": "POST", "path": "/", "headers": [], "query_string": b""}
+    scope = {"type": "http", "asgi": {"spec_version": "2.4"}, **asked}
+    await server_kit.wrap(app)(scope, receive, send)
+    assert sent[0]["status"] == (499 if handler is reads else 200)
+    assert caplog.records == []
