@@ -7,13 +7,17 @@ they need FastAPI, which is no dependency of the kit.
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from server_kit.access_log import AccessLog
-from server_kit.bounding import remaining
-from server_kit.deadline import Deadlines
+from server_kit.access_log import (
+    AccessLog,
+    Listener,
+    RequestIdFilter,
+    RequestServed,
+    add_request_id,
+)
+from server_kit.deadlines import Deadlines, remaining
 from server_kit.health import Health
 from server_kit.idempotency import Idempotency
 from server_kit.kit import wrap
-from server_kit.log_records import RequestIdFilter, add_request_id
 from server_kit.openapi import raises
 from server_kit.problems import (
     app_exception_handler,
@@ -31,7 +35,6 @@ from server_kit.ratelimit import (
     rate_limit,
 )
 from server_kit.security import SecurityHeaders, SecurityHeadersMiddleware, csp_nonce
-from server_kit.served import Listener, RequestServed
 from server_kit.shedding import Shedding
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import anyio
 
 from resilient_http.problems import AppException, encode
 from server_kit.asgi import ASGIApp, Message, Receive, Scope, Send, local_path
-from server_kit.bounds import check_path, check_seconds, wrong
+from server_kit.checks import check_path, check_seconds, wrong
 from server_kit.exchange import exchange_of
 from server_kit.problems import Answer, logger
 

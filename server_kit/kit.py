@@ -2,10 +2,13 @@
 
 A request goes one way through it::
 
-    server -> _Kit      -> app    an Exchange in the scope, and the request's id around
-    server <- Responder <- app    headers completed; what nobody has answered, answered
+    server -> _Kit      -> stages -> app    an Exchange in the scope, ids around
+    server <- Responder <----------- app    headers completed; what nobody has
+                                            answered, answered
 
-and a websocket another, through `SocketResponder`.
+The stages may answer in the app's place, by raising a problem: health, deadlines,
+shedding, idempotency, in that order. A websocket goes through `SocketResponder`, and
+whoever wants to know what became of a request has a `Watch` before all of it.
 """
 
 import re
@@ -17,10 +20,9 @@ from typing import Any, Final, TypeVar, cast, get_args
 from resilient_http import context
 from resilient_http.problems import Contract
 from server_kit import request_id
-from server_kit.access_log import AccessLog, observer_of
+from server_kit.access_log import AccessLog, Listener, Watch, observer_of
 from server_kit.asgi import ASGIApp, Receive, Scope, Send, values_of
-from server_kit.bounding import DeadlineStage
-from server_kit.deadline import Deadlines
+from server_kit.deadlines import Deadlines, DeadlineStage
 from server_kit.exchange import KEY, Exchange, Instance, exchange_of
 from server_kit.frameworks import adopt, document
 from server_kit.health import Health, HealthStage
@@ -32,10 +34,8 @@ from server_kit.ratelimit import RateLimiter
 from server_kit.responder import Responder
 from server_kit.security import DEFAULT, SecurityHeaders, nonce
 from server_kit.security.servers import warn_of_disclosure
-from server_kit.served import Listener
 from server_kit.shedding import Shedding, SheddingStage
 from server_kit.translation import NO_EXCEPTIONS, Table, checked_table
-from server_kit.watch import Watch
 from server_kit.websocket import SocketResponder
 
 # Any callable to type checkers: frameworks type their scopes and messages each in its

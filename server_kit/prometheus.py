@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from server_kit.served import RequestServed
+from server_kit.access_log.served import RequestServed
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

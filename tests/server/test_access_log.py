@@ -19,11 +19,11 @@ from starlette.routing import Mount, Route
 
 import server_kit
 from server_kit import AccessLog, RequestServed
-from server_kit.access_log import level_of, observer_of, printable
+from server_kit.access_log.log import level_of, observer_of, printable
+from server_kit.access_log.watch import Watch
 from server_kit.asgi import Message, Receive, Scope, Send
 from server_kit.exchange import Exchange
 from server_kit.problems import BUILT_INS
-from server_kit.watch import Watch
 from tests.served import served
 from tests.server.apps import APPS, AnyApp, ask, raw_app, serve, starlette_app
 

@@ -6,7 +6,7 @@ from operator import mul
 
 import pytest
 
-from server_kit.adaptive import SAMPLES, SPAN, AdaptiveLimit
+from server_kit.shedding.adaptive import SAMPLES, SPAN, AdaptiveLimit
 
 SLACK = 0.1
 

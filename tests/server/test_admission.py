@@ -2,8 +2,8 @@
 
 import math
 
-from server_kit.adaptive import SAMPLES, AdaptiveLimit
-from server_kit.admission import Admission, Permit, Priority, Refusal, Ticket
+from server_kit.shedding.adaptive import SAMPLES, AdaptiveLimit
+from server_kit.shedding.admission import Admission, Permit, Priority, Refusal, Ticket
 
 CRITICAL, NORMAL, SHEDDABLE = Priority
 TARGET = 0.25

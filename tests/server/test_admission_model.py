@@ -12,8 +12,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from server_kit.adaptive import AdaptiveLimit
-from server_kit.admission import Admission, Permit, Priority, Refusal, Ticket
+from server_kit.shedding.adaptive import AdaptiveLimit
+from server_kit.shedding.admission import Admission, Permit, Priority, Refusal, Ticket
 
 LEAST, MOST = 2, 12
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_kit.arrivals import FEW, SHARE, WINDOW, Arrivals
+from server_kit.deadlines.arrivals import FEW, SHARE, WINDOW, Arrivals
 
 
 def refused(arrivals: Arrivals, now: float, *late: bool) -> list[bool]:

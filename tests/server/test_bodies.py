@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_kit.bodies import Kept
-from server_kit.masking import Masker
+from server_kit.access_log.bodies import Kept
+from server_kit.access_log.masking import Masker
 
 MASKER = Masker()
 

@@ -6,7 +6,7 @@ import math
 import anyio
 import pytest
 
-from server_kit.cutting import Cut, cut_after, now
+from server_kit.deadlines.cutting import Cut, cut_after, now
 
 
 async def test_what_takes_too_long_is_cut() -> None:

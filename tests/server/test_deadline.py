@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from server_kit import Deadlines
-from server_kit.deadline import asked_for
+from server_kit.deadlines.settings import asked_for
 
 OURS, GRPC, ENVOY = (
     b"x-request-timeout-ms",

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_kit import masking
-from server_kit.masking import Masker
+from server_kit.access_log import masking
+from server_kit.access_log.masking import Masker
 
 MASKER = Masker()
 SECRET = "hunter2~Q9"

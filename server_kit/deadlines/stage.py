@@ -20,10 +20,10 @@ from resilient_http.problems import (
     GatewayTimeoutException,
     for_status,
 )
-from server_kit.arrivals import Arrivals
 from server_kit.asgi import ASGIApp, Message, Receive, Scope, Send, ends_body
-from server_kit.cutting import Cut, cut_after, now
-from server_kit.deadline import Deadlines, asked_for
+from server_kit.deadlines.arrivals import Arrivals
+from server_kit.deadlines.cutting import Cut, cut_after, now
+from server_kit.deadlines.settings import Deadlines, asked_for
 from server_kit.exchange import Exchange, exchange_of
 
 _GONE: Final = "http.disconnect"

@@ -9,15 +9,6 @@ from typing import Final, Literal, NoReturn, TypeAlias
 import anyio
 
 from resilient_http.problems import OverloadedException
-from server_kit.adaptive import AdaptiveLimit
-from server_kit.admission import (
-    Admission,
-    AdmissionSnapshot,
-    Permit,
-    Priority,
-    Refusal,
-    Ticket,
-)
 from server_kit.asgi import (
     ASGIApp,
     Message,
@@ -27,15 +18,24 @@ from server_kit.asgi import (
     ends_body,
     local_path,
 )
-from server_kit.bounds import (
+from server_kit.checks import (
     check_callable,
     check_count,
     check_path,
     check_seconds,
     wrong,
 )
-from server_kit.cutting import clock, now
+from server_kit.deadlines.cutting import clock, now
 from server_kit.exchange import Exchange, exchange_of
+from server_kit.shedding.adaptive import AdaptiveLimit
+from server_kit.shedding.admission import (
+    Admission,
+    AdmissionSnapshot,
+    Permit,
+    Priority,
+    Refusal,
+    Ticket,
+)
 
 Criticality: TypeAlias = Literal["critical", "normal", "sheddable"]
 """What is refused last, what is refused first, and all in between."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from server_kit.adaptive import AdaptiveLimit
+from server_kit.shedding.adaptive import AdaptiveLimit
 
 
 class Priority(IntEnum):

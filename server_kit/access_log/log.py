@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Final
 
+from server_kit.access_log.masking import Masker
+from server_kit.access_log.served import Listener, RequestServed
+from server_kit.access_log.watch import Observer, Report, Watch
 from server_kit.asgi import headers_of
-from server_kit.masking import Masker
-from server_kit.served import Listener, RequestServed
-from server_kit.watch import Observer, Report, Watch
 
 HEALTH_PATHS: Final = frozenset(
     {"/health", "/healthz", "/live", "/livez", "/ready", "/readyz"}

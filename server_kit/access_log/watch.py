@@ -12,6 +12,9 @@ from typing import Final, TypeAlias
 
 import anyio
 
+from server_kit.access_log.bodies import Kept
+from server_kit.access_log.records import trace_id
+from server_kit.access_log.served import CLIENT_LEFT, Ended, RequestServed
 from server_kit.asgi import (
     Message,
     RawHeaders,
@@ -22,11 +25,8 @@ from server_kit.asgi import (
     has_body,
     headers_of,
 )
-from server_kit.bodies import Kept
 from server_kit.exchange import Exchange
-from server_kit.log_records import trace_id
 from server_kit.routes import template_of
-from server_kit.served import CLIENT_LEFT, Ended, RequestServed
 
 logger: Final = logging.getLogger("server_kit")
 

@@ -5,8 +5,8 @@ What is kept is bounded, whatever passes by. What cannot be masked is not shown.
 
 from typing import Final
 
+from server_kit.access_log.masking import Masker
 from server_kit.asgi import RawHeaders, values_of
-from server_kit.masking import Masker
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _DOCUMENTS: Final = frozenset(

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from server_kit.bounds import check_flag, check_seconds, wrong
+from server_kit.checks import check_flag, check_seconds, wrong
 
 # Fifteen digits are 31,000 years: what is longer was not meant.
 _MILLISECONDS: Final = re.compile(rb"[0-9]{1,15}")
