@@ -14,7 +14,7 @@ from starlette.routing import Mount
 import server_kit
 from server_kit import SecurityHeaders, csp_nonce
 from tests.served import served
-from tests.server.apps import AnyApp
+from tests.server.apps import SHOP, AnyApp
 from tests.server.browser import HOST, LOOPBACK, Browser
 
 FOREIGN = '<script src="https://cdn.jsdelivr.net/npm/swagger-ui-bundle.js"></script>'
@@ -144,3 +144,19 @@ def test_a_script_without_the_nonce_does_not_run(url: str, browser: Browser) -> 
     assert visit.found == [["marked"], "rgb(1, 2, 3)"]
     (said,) = visit.violations
     assert "inline script" in said
+
+
+@pytest.mark.case("9457-16")
+@pytest.mark.parametrize("security", [SecurityHeaders(), SecurityHeaders.owasp()])
+def test_the_page_of_a_problem_type_renders_with_its_own_style(
+    security: SecurityHeaders, browser: Browser
+) -> None:
+    script = "getComputedStyle(document.body).maxWidth"
+    app = server_kit.wrap(shop(), contract=SHOP, security=security)
+    with served(app) as loopback:
+        at = f"{loopback}/problems/out-of-stock"
+        seek = "h1:has-text('Out of stock')"
+        visit = browser.visit(at, seek=seek, script=script)
+    assert visit.violations == []
+    assert visit.elsewhere == set()
+    assert visit.found != "none"
