@@ -36,7 +36,7 @@ class TypedErrors(_Plain):
 
     _family: Family
     _contract: Contract
-    _news: tuple[bytes, ...]
+    _news: tuple[bytes, ...] | None = None
     attempts: tuple[Attempt, ...] = ()
     """Every send of the call, in order, this answer's included."""
     has_own_close = False
@@ -68,11 +68,11 @@ class TypedErrors(_Plain):
     @property
     def announces(self) -> bool:
         """Whether it may say when to come again."""
-        return not _ANNOUNCING.isdisjoint(self._news)
+        return not _ANNOUNCING.isdisjoint(news(self))
 
     def decoder(self) -> Any:
         """Return what undoes the content encoding; None where there is none."""
-        if b"content-encoding" not in self._news:
+        if b"content-encoding" not in news(self):
             return None
         return self._get_content_decoder()
 
@@ -138,15 +138,14 @@ class Response(TypedErrors, httpx.Response):
 
 def news(response: Any) -> tuple[bytes, ...]:
     """Return which of the headers that few answers have this one has."""
-    found: tuple[bytes, ...] | None = vars(response).get("_news")
+    found: tuple[bytes, ...] | None = getattr(response, "_news", None)
     if found is None:
         # One look through the raw names; asked one by one, httpx decodes all of them.
+        names = [name.lower() for name, _ in response.headers.raw]
         found = ()
-        for name, _ in response.headers.raw:
-            lowered = name.lower()
-            if lowered in _NEWS:
-                found = (*found, lowered)
-        vars(response)["_news"] = found
+        if not _NEWS.isdisjoint(names):
+            found = tuple(name for name in names if name in _NEWS)
+        response._news = found  # noqa: SLF001 - a name of ours
     return found
 
 
@@ -155,7 +154,6 @@ def adopt(response: Any, family: Family, contract: Contract) -> Response:
     if not isinstance(response, TypedErrors):
         cls: Any = type(response)
         response.__class__ = ours(cls)
-        news(response)
     response._family, response._contract = family, contract  # noqa: SLF001 - it is ours now
     return cast("Response", response)
 
