@@ -47,12 +47,12 @@ class Pacer:
         """
         self._forget(now)
         until = now + _clamp(reset, MOST_RESET)
+        while self._windows and self._windows[-1].gives_way_to(until, now):
+            self._windows.pop()
         if until == now:
             return
         waiting = bisect_left(self._waiting, until)
         left = max(0, math.floor(_clamp(remaining, MOST_REMAINING)) - waiting)
-        while self._windows and self._windows[-1].gives_way_to(until, now):
-            self._windows.pop()
         is_full = len(self._windows) == _MOST_WINDOWS
         if self._windows and (is_full or self._windows[-1].is_told_by(until)):
             self._windows[-1].tighten(left, until)

@@ -118,6 +118,15 @@ def test_a_quota_of_no_time_says_nothing() -> None:
     assert told.wait(0.5) == 0
 
 
+def test_word_of_a_reset_now_ends_a_window_that_is_over_as_first_told() -> None:
+    pacer = Pacer()
+    pacer.announce(0, 1, now=0)
+    pacer.announce(0, 2, now=0)  # the same reset, rounded otherwise
+    assert pacer.wait(1) == 1
+    pacer.announce(0, 0, now=1)
+    assert pacer.wait(1) == 0
+
+
 @pytest.mark.case("RL-31")
 def test_quotas_without_end_are_not_kept_one_by_one() -> None:
     told = Told()
