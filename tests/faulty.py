@@ -11,7 +11,7 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -123,6 +123,6 @@ async def _message(reader: asyncio.StreamReader) -> bytes:
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     wire = writer.get_extra_info("socket")
-    if wire is not None:
+    with suppress(OSError):  # closed already, where all of it is over
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
     writer.transport.abort()
