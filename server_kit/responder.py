@@ -39,7 +39,7 @@ from server_kit.pages import HEADERS as PAGE_HEADERS
 from server_kit.pages import pages_of
 from server_kit.problems import NOT_STORED, Answer, answer_failure, answer_to, log
 from server_kit.ratelimit.fields import fields
-from server_kit.ratelimit.limiter import tightest
+from server_kit.ratelimit.stores import tightest
 from server_kit.security import SecurityHeaders, secured
 
 # Plain numbers: a member of an enum takes as long to look up as a call.

@@ -15,7 +15,12 @@ LOOKED_AT = {
     *("AbstractEventLoop", "Task", "TimerHandle"),
 }
 """What of asyncio tells where one is. Whatever waits comes from anyio."""
-ONLY_ASYNCIO = {ROOT / "server_kit/redis_link.py"}
+ONLY_ASYNCIO = {
+    *(ROOT / "server_kit/redis").glob("*.py"),
+    ROOT / "server_kit/ratelimit/stores/in_redis.py",
+    ROOT / "server_kit/ratelimit/stores/lane.py",
+    ROOT / "server_kit/ratelimit/stores/leased.py",
+}
 """Redis' clients know no other loop, and who asks for one in another is told so."""
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, get_args
 from starlette.requests import Request
 
 from server_kit.idempotency.rules import OnFailure
-from server_kit.redis_link import check_redis
+from server_kit.redis import check_redis
 
 Scoping = Literal["caller", "route"]
 

@@ -3,11 +3,14 @@
 Nothing here reads a clock or locks. A machine holds what one key has used of one quota.
 Asking how long to `wait` takes nothing, `charge` does: so several quotas can be asked
 first, and then all be charged or none.
+
+Time is in whole microseconds, on any clock, and units are whole: the scripts that do
+the same in Redis (`stores/*.lua`) come to the same numbers. Should the clock step back,
+nobody is locked out for longer than a window.
 """
 
-import math
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeAlias
+from collections.abc import Iterator
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 SLICES: Final = 10
 """A sliding window forgets a tenth of its limit, or of its length, at a time."""
@@ -15,33 +18,23 @@ SLICES: Final = 10
 Algorithm: TypeAlias = Literal["sliding_window", "token_bucket"]
 
 
-class Machine(Protocol):
-    """What one key has used of one quota. Not safe from threads.
+class Level(Protocol):
+    """How much of a quota has been charged, and when that comes back."""
 
-    `now` is in seconds on any clock. Should it step back, nobody is locked out for
-    longer than a window.
-    """
-
-    def used(self, now: float) -> int:
+    def taken(self, now: int) -> int:
         """Return how many units are taken."""
 
-    def wait(self, cost: int, now: float) -> float:
-        """Return in how many seconds `cost` units will be there; 0 if they are.
+    def until(self, most: int, now: int) -> int:
+        """Return in how many microseconds no more than `most` will be taken."""
 
-        Waiting exactly so long is always enough, however the sum is rounded.
-        """
+    def charge(self, cost: int, now: int) -> None:
+        """Take `cost` units, whether they are there or not."""
 
-    def charge(self, cost: int, now: float) -> None:
-        """Take `cost` units."""
+    def give_back(self, cost: int, now: int) -> None:
+        """Undo the latest charges, as far as `cost` units or as there are any."""
 
-    def reset(self, now: float) -> float:
-        """Return in how many seconds no unit will be taken."""
-
-
-@dataclass(slots=True)
-class _Slice:
-    since: float
-    used: int
+    def copy(self) -> "Level":
+        """Return one that goes on by itself."""
 
 
 class SlidingWindow:
@@ -63,112 +56,262 @@ class SlidingWindow:
     use is uneven; slices on a fixed grid, when it falls on the edge of one.
     """
 
-    def __init__(self, limit: int, window: float) -> None:
+    __slots__ = ("_limit", "_slices", "_taken", "_tenth", "_window")
+
+    def __init__(self, limit: int, window: int) -> None:
         self._limit = limit
         self._window = window
-        self._slices: list[_Slice] = []
+        self._tenth = limit // SLICES
+        # Pairs of when it began and what it holds, the oldest first.
+        self._slices: list[list[int]] = []
+        self._taken = 0
 
-    def used(self, now: float) -> int:
+    def taken(self, now: int) -> int:
         """Return how many units are taken."""
-        self._forget(now)
-        return sum(slice_.used for slice_ in self._slices)
+        slices = self._slices
+        if slices:
+            if slices[-1][0] > now:
+                self._set_back(now)
+            forgotten = now - self._window
+            while slices and slices[0][0] <= forgotten:
+                self._taken -= slices.pop(0)[1]
+        return self._taken
 
-    def wait(self, cost: int, now: float) -> float:
-        """Return in how many seconds `cost` units will be there; 0 if they are."""
-        missing = self.used(now) + cost - self._limit
-        left = 0.0
-        for slice_ in self._slices:
-            if missing <= 0:
+    def until(self, most: int, now: int) -> int:
+        """Return in how many microseconds no more than `most` will be taken."""
+        too_many = self.taken(now) - most
+        left = 0
+        for since, units in self._slices:
+            if too_many <= 0:
                 break
-            missing -= slice_.used
-            left = self._left(slice_, now)
+            too_many -= units
+            left = since + self._window - now
         return left
 
-    def charge(self, cost: int, now: float) -> None:
-        """Take `cost` units."""
+    def charge(self, cost: int, now: int) -> None:
+        """Take `cost` units, whether they are there or not."""
         if cost == 0:
             return
-        self._forget(now)
-        if self._slices and self._fits(self._slices[-1], cost, now):
-            self._slices[-1].used += cost
+        is_over = self.taken(now) > self._limit
+        self._taken += cost
+        slices = self._slices
+        if slices and self._fits(slices[-1], cost, now):
+            slices[-1][1] += cost
+        elif is_over:  # by what turned out to cost more: memory is bounded all the same
+            slices[-1] = [now, slices[-1][1] + cost]
         else:
-            self._slices.append(_Slice(now, cost))
+            slices.append([now, cost])
 
-    def reset(self, now: float) -> float:
-        """Return in how many seconds no unit will be taken."""
-        self._forget(now)
-        return self._left(self._slices[-1], now) if self._slices else 0.0
+    def give_back(self, cost: int, now: int) -> None:
+        """Undo the latest charges, as far as `cost` units or as there are any."""
+        left = min(cost, self.taken(now))
+        self._taken -= left
+        slices = self._slices
+        while left:
+            undone = min(left, slices[-1][1])
+            slices[-1][1] -= undone
+            left -= undone
+            if slices[-1][1] == 0:
+                slices.pop()
 
-    def _fits(self, slice_: _Slice, cost: int, now: float) -> bool:
-        is_small = slice_.used + cost <= self._limit // SLICES
-        return is_small and now - slice_.since < self._window / SLICES
+    def copy(self) -> "SlidingWindow":
+        """Return one that goes on by itself."""
+        twin = SlidingWindow(self._limit, self._window)
+        twin._slices = [pair.copy() for pair in self._slices]
+        twin._taken = self._taken
+        return twin
 
-    def _forget(self, now: float) -> None:
-        for slice_ in reversed(self._slices):
-            if slice_.since <= now:
-                break
-            slice_.since = now  # the clock was set back
-        while self._slices and self._left(self._slices[0], now) == 0:
-            del self._slices[0]
+    def _fits(self, newest: list[int], cost: int, now: int) -> bool:
+        is_young = (now - newest[0]) * SLICES < self._window
+        return is_young and newest[1] + cost <= self._tenth
 
-    def _left(self, slice_: _Slice, now: float) -> float:
-        left = self._window - (now - slice_.since)
-        return left if left > _slack(now, slice_.since, self._window) else 0.0
+    def _set_back(self, now: int) -> None:
+        for pair in self._slices:
+            pair[0] = min(pair[0], now)
 
 
 class TokenBucket:
     """A burst of `limit` units at most, coming back evenly over the window.
 
-    The generic cell rate algorithm (ITU-T I.371, "virtual scheduling"): what is used is
-    how far ahead of now the time lies at which the bucket will be full. A window that
-    begins with a burst may see nearly twice the limit.
+    The generic cell rate algorithm (ITU-T I.371, "virtual scheduling"), told by the
+    units taken since it was last full: adding up times would add up their rounding, and
+    cost a caller the end of a burst. A window that begins with a burst may see nearly
+    twice the limit. What is charged beyond the limit is forgiven.
     """
 
-    def __init__(self, limit: int, window: float) -> None:
+    __slots__ = ("_limit", "_since", "_units", "_window")
+
+    def __init__(self, limit: int, window: int) -> None:
         self._limit = limit
         self._window = window
-        # Kept as the time at which it was last full, and the units taken since: adding
-        # up times would add up their rounding, and cost a caller the end of a burst.
-        self._since = 0.0
-        self._taken = 0
+        self._since = 0
+        self._units = 0
 
-    def used(self, now: float) -> int:
+    def taken(self, now: int) -> int:
         """Return how many units are taken; one that is not back yet counts whole."""
-        ahead = self.reset(now) - _slack(now, self._since, self._window)
-        return max(0, math.ceil(ahead * self._limit / self._window))
+        if self._units == 0:
+            return 0
+        passed = now - self._since
+        if passed < 0:  # the clock was set back
+            self._since, passed = now, 0
+            self._units = min(self._units, self._limit)
+        elif passed >= self._window:
+            # By whole windows, so that nothing is rounded.
+            windows = passed // self._window
+            self._since += windows * self._window
+            self._units = max(0, self._units - windows * self._limit)
+            passed -= windows * self._window
+        left = self._units - passed * self._limit // self._window
+        if left <= 0:
+            self._units = 0
+            return 0
+        return left
 
-    def wait(self, cost: int, now: float) -> float:
-        """Return in how many seconds `cost` units will be there; 0 if they are."""
-        room = self._limit - cost
-        if self.used(now) <= room:
-            return 0.0
-        return self.reset(now) - room * self._window / self._limit
+    def until(self, most: int, now: int) -> int:
+        """Return in how many microseconds no more than `most` will be taken."""
+        if self.taken(now) <= most:
+            return 0
+        returned = -((most - self._units) * self._window // self._limit)
+        return self._since + returned - now
 
-    def charge(self, cost: int, now: float) -> None:
-        """Take `cost` units."""
-        if self.used(now) == 0:
-            self._since, self._taken = now, 0
-        self._taken += cost
+    def charge(self, cost: int, now: int) -> None:
+        """Take `cost` units, whether they are there or not."""
+        taken = self.taken(now)
+        if taken == 0:
+            self._since = now
+        self._units += min(cost, self._limit - taken)
 
-    def reset(self, now: float) -> float:
-        """Return in how many seconds no unit will be taken."""
-        if self._taken == 0:
-            return 0.0
-        ahead = self._since + self._taken * self._window / self._limit - now
-        if ahead > self._window:
-            # By a rounding that let a charge in, or because the clock was set back.
-            self._since, self._taken = now, self._limit
-            return self._window
-        return max(0.0, ahead)
+    def give_back(self, cost: int, now: int) -> None:
+        """Undo the latest charges, as far as `cost` units or as there are any."""
+        self._units -= min(cost, self.taken(now))
+
+    def copy(self) -> "TokenBucket":
+        """Return one that goes on by itself."""
+        twin = TokenBucket(self._limit, self._window)
+        twin._since, twin._units = self._since, self._units
+        return twin
 
 
-MACHINES: Final[dict[Algorithm, type[SlidingWindow] | type[TokenBucket]]] = {
+LEVELS: Final[dict[Algorithm, type[SlidingWindow] | type[TokenBucket]]] = {
     "sliding_window": SlidingWindow,
     "token_bucket": TokenBucket,
 }
 """The algorithms by their names."""
 
 
-def _slack(*times: float) -> float:
-    # What a few sums of such times may be off by, with room to spare.
-    return 8 * math.ulp(max(abs(time) for time in times))
+class Hold(NamedTuple):
+    """Units that are set aside for whoever will say what they came to."""
+
+    units: int
+    expires: int
+    """When they are no longer set aside."""
+
+    is_used: bool
+    """Whether they count as used then, or else come back."""
+
+
+_NONE: Final[dict[str, Hold]] = {}  # nearly no account ever has one
+
+
+class Account:
+    """What one key has used of one quota, and what is set aside of it.
+
+    Not safe from threads. What is set aside takes up room until it is settled or
+    expires; only then is it charged, so that it is remembered for a window after the
+    last of it can have been used.
+    """
+
+    __slots__ = ("_held", "_holds", "_level", "_limit", "_window")
+
+    def __init__(self, algorithm: Algorithm, limit: int, window: int) -> None:
+        self._limit = limit
+        self._window = window
+        self._level: Level = LEVELS[algorithm](limit, window)
+        self._holds = _NONE
+        self._held = 0
+
+    def used(self, now: int) -> int:
+        """Return how many units are not there: at times more than the limit."""
+        if self._holds:
+            self._expire(now)
+        return self._level.taken(now) + self._held
+
+    def wait(self, cost: int, now: int) -> int:
+        """Return in how many microseconds `cost` units will be there; 0 if they are.
+
+        Waiting exactly so long is always enough, if nobody else takes them.
+        """
+        if cost == 0:
+            return 0
+        room = self._limit - cost
+        if self.used(now) <= room:
+            return 0
+        return self._until(room, now)
+
+    def charge(self, cost: int, now: int) -> None:
+        """Take `cost` units."""
+        self._level.charge(cost, now)
+
+    def reset(self, now: int) -> int:
+        """Return in how many microseconds all units will be there, at the latest."""
+        if self.used(now) == 0:
+            return 0
+        latest = self._level.until(0, now)
+        for hold in self._holds.values():
+            latest = max(latest, hold.expires + hold.is_used * self._window - now)
+        return latest
+
+    def refund(self, cost: int, now: int) -> None:
+        """Undo the latest charges, as far as `cost` units or as there are any."""
+        self._level.give_back(cost, now)
+
+    def hold(self, name: str, hold: Hold) -> None:
+        """Set units aside. No other hold has this name."""
+        if self._holds is _NONE:
+            self._holds = {}
+        self._holds[name] = hold
+        self._held += hold.units
+
+    def settle(self, name: str, cost: int, now: int, *, is_used: bool) -> None:
+        """Charge what became of a hold: less than was set aside, or more.
+
+        One that has expired is charged all the same, unless it counted as used then.
+        """
+        self.used(now)
+        hold = self._holds.pop(name, None)
+        if hold is not None:
+            self._held -= hold.units
+        if hold is not None or not is_used:
+            self._level.charge(cost, now)
+
+    def _expire(self, now: int) -> None:
+        for name, hold in self._by_expiry():
+            if hold.expires > now:
+                return
+            self._holds.pop(name)
+            self._held -= hold.units
+            if hold.is_used:
+                self._level.charge(hold.units, hold.expires)
+
+    def _until(self, most: int, now: int) -> int:
+        """Return in how many microseconds no more than `most` will be used."""
+        used = self.used(now)
+        if used <= most:
+            return 0
+        if not self._holds:
+            return self._level.until(most, now)
+        level, held, at = self._level.copy(), self._held, now
+        for _, hold in self._by_expiry():
+            if held <= most:
+                then = at + level.until(most - held, at)
+                if then <= hold.expires:
+                    return then - now
+            held -= hold.units
+            at = hold.expires
+            if hold.is_used:
+                level.charge(hold.units, at)
+        return at + level.until(most, at) - now
+
+    def _by_expiry(self) -> Iterator[tuple[str, Hold]]:
+        holds = self._holds.items()
+        return iter(sorted(holds, key=lambda it: (it[1].expires, it[0])))

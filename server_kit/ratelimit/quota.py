@@ -2,7 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+Outage: TypeAlias = Literal["open", "closed", "local"]
 
 SHORTEST_WINDOW: Final = 0.001
 """Seconds. What is shorter gets lost in the precision of a clock."""
@@ -31,19 +34,10 @@ class Quota:
     """Units this request takes, at most `limit`; 0 asks without taking any."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.key, str):
-            raise TypeError(f"key must be a string, got {self.key!r}")
-        check_limit("limit", self.limit)
-        check_window("window", self.window)
-        _check_integer("cost", self.cost)
-        if not 0 <= self.cost <= self.limit:
-            raise ValueError(
-                f"cost must be from 0 to the limit of {self.limit}, got {self.cost}"
-            )
+        check_quota(self.key, self.limit, self.window, self.cost)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What became of a request, and how its quota stands after it."""
 
     allowed: bool
@@ -65,11 +59,28 @@ class Decision:
     window: float
     """Seconds, as in the quota."""
 
+    outage: Outage | None = None
+    """The policy that decided, because Redis could not. None: nothing was wrong."""
 
-def check_limit(name: str, value: object) -> None:
+
+def check_quota(key: object, limit: object, window: object, cost: object) -> None:
+    """Refuse what cannot be a quota, naming the field."""
+    if not isinstance(key, str):
+        raise TypeError(f"key must be a string, got {key!r}")
+    try:
+        _check_numbers(limit, window, cost)
+    except TypeError:  # or they could not even be looked up
+        check_limit("limit", limit)
+        check_window("window", window)
+        check_cost(cost)
+        raise
+
+
+def check_limit(name: str, value: object) -> int:
     """Refuse what cannot be a limit, in terms of the field called `name`."""
-    if _check_integer(name, value) < 1:
+    if _integer(name, value) < 1:
         raise ValueError(f"{name} must be at least 1, got {value!r}")
+    return value  # type: ignore[return-value] # it is one
 
 
 def check_window(name: str, value: object) -> None:
@@ -82,7 +93,41 @@ def check_window(name: str, value: object) -> None:
         )
 
 
-def _check_integer(name: str, value: object) -> int:
+def check_cost(value: object, limit: int | None = None) -> int:
+    """Refuse what cannot be a cost, or is more than there ever is."""
+    cost = _integer("cost", value)
+    if cost < 0 or (limit is not None and cost > limit):
+        most = "at least 0" if limit is None else f"from 0 to the limit of {limit}"
+        raise ValueError(f"cost must be {most}, got {value!r}")
+    return cost
+
+
+def microseconds(seconds: float) -> int:
+    """Return what machines and scripts count in."""
+    return round(seconds * 1_000_000)
+
+
+def seconds_until(ticks: int, now: float) -> float:
+    """Return in how many seconds a clock that shows `now` will be `ticks` further.
+
+    Added up by whoever waits so long, it may be rounded down, but not below that.
+    """
+    seconds = ticks / 1_000_000
+    then = microseconds(now) + ticks
+    while microseconds(now + seconds) < then:
+        seconds += 0.000_001
+    return seconds
+
+
+# There are few quotas, and many requests about each. By type, as True is no limit.
+@lru_cache(maxsize=1_000, typed=True)
+def _check_numbers(limit: object, window: object, cost: object) -> None:
+    most = check_limit("limit", limit)
+    check_window("window", window)
+    check_cost(cost, most)
+
+
+def _integer(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     return value

@@ -16,7 +16,7 @@ from server_kit import Idempotency
 from server_kit.idempotency.rules import Claim, Kept, Standing
 from server_kit.idempotency.stores import StoreUnavailableError
 from server_kit.idempotency.stores.in_redis import RELEASE, RedisStore
-from server_kit.redis_link import RedisLink
+from server_kit.redis import RedisLink
 from tests.server.apps import AnyApp, serve
 from tests.server.orders import KEY, Orders, is_replay, post, shop, shut_down
 from tests.server.valkey import Valkey, valkey

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from server_kit.ratelimit.limiter import RateLimiter, tightest
-from server_kit.ratelimit.memory import LOOKED_AT, MemoryStore
+from server_kit.ratelimit.limiter import RateLimiter
 from server_kit.ratelimit.quota import Decision, Quota
+from server_kit.ratelimit.stores import tightest
+from server_kit.ratelimit.stores.in_memory import LOOKED_AT, MemoryStore
 
 
 class Clock:
@@ -142,7 +143,16 @@ def test_the_tightest_is_the_longest_refusal_else_the_least_left() -> None:
         ("clock", 0.0, TypeError),
         ("max_keys", 0, ValueError),
         ("max_keys", 1e5, TypeError),
-        pytest.param("redis", "redis://", TypeError, id="not built yet"),
+        ("redis", "http://localhost", ValueError),
+        ("redis", "redis+sentinel://localhost", ValueError),
+        ("redis", 6379, TypeError),
+        ("on_outage", "shut", ValueError),
+        ("timeout", 0, ValueError),
+        ("lease", 0.05, TypeError),
+        ("prefix", "", ValueError),
+        ("prefix", "a{b}", ValueError),
+        ("prefix", b"a", TypeError),
+        ("listeners", [None], TypeError),
     ],
 )
 def test_a_bad_argument_is_named(
@@ -180,7 +190,7 @@ def test_no_two_threads_are_given_the_same_unit() -> None:
 
     def use() -> None:
         for _ in range(50):
-            (decision,) = store.decide([Quota(Yielding("k"), 200, 60)])
+            (decision,) = store.decide_now([Quota(Yielding("k"), 200, 60)])
             if decision.allowed:
                 given.append(decision.remaining)
 
@@ -196,14 +206,14 @@ def test_the_store_never_holds_more_keys_than_it_may() -> None:
     store, clock = store_of(max_keys=20)
     for n in range(200):
         clock.now += 0.01
-        store.decide([Quota(f"a{n}", 10, 60), Quota(f"b{n}", 10, 60)])
+        store.decide_now([Quota(f"a{n}", 10, 60), Quota(f"b{n}", 10, 60)])
         assert len(store) <= 20
 
 
 def test_a_store_of_one_key_still_decides_about_two() -> None:
     store, _ = store_of(max_keys=1)
     for remaining in (9, 8):
-        decisions = store.decide([Quota("a", 10, 60), Quota("b", 10, 60)])
+        decisions = store.decide_now([Quota("a", 10, 60), Quota("b", 10, 60)])
         assert decisions[1].remaining == remaining
     assert len(store) == 1
 
@@ -211,30 +221,30 @@ def test_a_store_of_one_key_still_decides_about_two() -> None:
 def test_keys_that_use_nothing_are_forgotten() -> None:
     store, clock = store_of(max_keys=1_000)
     for n in range(100):
-        store.decide([Quota(f"old{n}", 10, 60)])
+        store.decide_now([Quota(f"old{n}", 10, 60)])
     clock.now += 60
     for n in range(20):
-        store.decide([Quota(f"new{n}", 10, 60)])
+        store.decide_now([Quota(f"new{n}", 10, 60)])
     assert len(store) == 20
 
 
 def test_a_long_window_does_not_hide_keys_that_use_nothing() -> None:
     store, clock = store_of(max_keys=1_000)
     for n in range(2 * LOOKED_AT):
-        store.decide([Quota(f"day{n}", 10, 86_400)])
+        store.decide_now([Quota(f"day{n}", 10, 86_400)])
     for n in range(50):
-        store.decide([Quota(f"second{n}", 10, 1)])
+        store.decide_now([Quota(f"second{n}", 10, 1)])
     clock.now += 1
     for n in range(30):
-        store.decide([Quota(f"new{n}", 10, 60)])
+        store.decide_now([Quota(f"new{n}", 10, 60)])
     assert len(store) == 2 * LOOKED_AT + 30
 
 
 def test_an_asked_or_refused_key_is_not_stored_for_it() -> None:
     store, _ = store_of(max_keys=10)
-    store.decide([Quota("full", 1, 60)])
-    store.decide([Quota("peeked", 10, 60, cost=0)])
-    store.decide([Quota("full", 1, 60), Quota("not charged", 10, 60)])
+    store.decide_now([Quota("full", 1, 60)])
+    store.decide_now([Quota("peeked", 10, 60, cost=0)])
+    store.decide_now([Quota("full", 1, 60), Quota("not charged", 10, 60)])
     assert len(store) == 1
 
 
@@ -242,25 +252,25 @@ def test_a_flood_of_keys_does_not_free_one_that_is_used_up() -> None:
     store, _ = store_of(max_keys=100)
     victim = Quota("used up", 10, 60)
     for _ in range(10):
-        store.decide([victim])
+        store.decide_now([victim])
     for n in range(5_000):
-        store.decide([Quota(f"flood{n}", 10, 60)])
-    (decision,) = store.decide([victim])
+        store.decide_now([Quota(f"flood{n}", 10, 60)])
+    (decision,) = store.decide_now([victim])
     assert not decision.allowed
 
 
 def test_of_keys_in_use_the_one_that_uses_the_smallest_share_goes() -> None:
     store, _ = store_of(max_keys=2)
     for quota in (Quota("rich", 1_000, 60, cost=20), Quota("poor", 10, 60, cost=9)):
-        store.decide([quota])
-    store.decide([Quota("new", 10, 60)])
-    (poor,) = store.decide([Quota("poor", 10, 60)])
+        store.decide_now([quota])
+    store.decide_now([Quota("new", 10, 60)])
+    (poor,) = store.decide_now([Quota("poor", 10, 60)])
     assert poor.remaining == 0
 
 
 def test_a_key_that_is_seen_all_the_time_is_not_forgotten() -> None:
     store, _ = store_of(max_keys=20)
     for n in range(100):
-        (decision,) = store.decide([Quota("busy", 1_000, 60)])
-        store.decide([Quota(f"flood{n}", 10, 60)])
+        (decision,) = store.decide_now([Quota("busy", 1_000, 60)])
+        store.decide_now([Quota(f"flood{n}", 10, 60)])
         assert decision.remaining == 999 - n

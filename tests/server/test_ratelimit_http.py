@@ -4,7 +4,6 @@ import math
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -103,7 +102,7 @@ def test_the_fields_look_as_the_design_shows_them() -> None:
 def test_our_own_client_reads_what_is_written(
     decision: Decision, wall: float, wait: float
 ) -> None:
-    decision = replace(decision, reset_after=wait, retry_after=wait)
+    decision = decision._replace(reset_after=wait, retry_after=wait)
     said = {name.lower(): value for name, value in fields(decision, wall).items()}
     left = min(decision.remaining, 10**15 - 1)
     assert parse(said, status=200, wall=wall) == Announcement(left, math.ceil(wait))

@@ -12,13 +12,13 @@ from typing import Any, Final
 from server_kit.idempotency.rules import Claim, Kept, Standing, unpack
 from server_kit.idempotency.settings import Idempotency
 from server_kit.idempotency.stores import StoreUnavailableError
-from server_kit.redis_link import RedisLink, RedisUnavailableError, Script
+from server_kit.redis import RedisLink, RedisUnavailableError, Script
 
 _HERE: Final = Path(__file__).parent
-CLAIM: Final = Script((_HERE / "claim.lua").read_text())
-RENEW: Final = Script((_HERE / "renew.lua").read_text())
-SETTLE: Final = Script((_HERE / "settle.lua").read_text())
-RELEASE: Final = Script((_HERE / "release.lua").read_text())
+CLAIM: Final = Script.of(_HERE / "claim.lua")
+RENEW: Final = Script.of(_HERE / "renew.lua")
+SETTLE: Final = Script.of(_HERE / "settle.lua")
+RELEASE: Final = Script.of(_HERE / "release.lua")
 
 _ONLY_THE_FACT: Final = 2
 
@@ -48,7 +48,7 @@ class RedisStore:
         """Ask for a key."""
         args = (claim.token, claim.fingerprint, self._lease_ms)
         try:
-            reply = await self._link.run(CLAIM, self.key(claim), *args)
+            reply = await self._link.run(CLAIM, [self.key(claim)], *args)
         except RedisUnavailableError as error:
             if error.may_have_run:
                 self._give_back(claim)
@@ -71,7 +71,7 @@ class RedisStore:
         try:
             settled = await self._run(SETTLE, claim, *args)
         except StoreUnavailableError:
-            self._link.insist(self._lease, SETTLE, self.key(claim), *args)
+            self._link.insist(self._lease, SETTLE, [self.key(claim)], *args)
             raise
         if settled == _ONLY_THE_FACT:
             raise StoreUnavailableError("Redis has no memory for the answer")
@@ -90,11 +90,11 @@ class RedisStore:
         await self._link.aclose()
 
     def _give_back(self, claim: Claim) -> None:
-        self._link.insist(self._lease, RELEASE, self.key(claim), claim.token)
+        self._link.insist(self._lease, RELEASE, [self.key(claim)], claim.token)
 
     async def _run(self, script: Script, claim: Claim, *args: str | bytes | int) -> Any:
         try:
-            return await self._link.run(script, self.key(claim), *args)
+            return await self._link.run(script, [self.key(claim)], *args)
         except RedisUnavailableError as error:
             raise StoreUnavailableError from error
 

@@ -1,0 +1,91 @@
+-- A level: what has been charged to a quota. Here in slices, as `machines.SlidingWindow`.
+--
+-- A level is {limit, window, slices, taken}; slices alternate when one began and what it
+-- holds, the oldest first. Times are microseconds.
+
+local SLICES = 10
+local level = {}
+
+function level.read(packed, limit, window)
+  local slices, taken = packed and cmsgpack.unpack(packed) or {}, 0
+  for i = 2, #slices, 2 do
+    taken = taken + slices[i]
+  end
+  return {limit = limit, window = window, slices = slices, taken = taken}
+end
+
+function level.write(it)
+  return cmsgpack.pack(it.slices)
+end
+
+function level.copy(it)
+  return level.read(level.write(it), it.limit, it.window)
+end
+
+function level.taken(it, now)
+  local slices = it.slices
+  local n = #slices
+  if n == 0 then
+    return 0
+  end
+  if slices[n - 1] > now then -- the clock was set back
+    for i = 1, n, 2 do
+      slices[i] = math.min(slices[i], now)
+    end
+  end
+  local forgotten, first = now - it.window, 1
+  while first < n and slices[first] <= forgotten do
+    it.taken = it.taken - slices[first + 1]
+    first = first + 2
+  end
+  if first > 1 then
+    it.slices = {unpack(slices, first)}
+  end
+  return it.taken
+end
+
+function level.wait(it, most, now)
+  local too_many, left = level.taken(it, now) - most, 0
+  for i = 1, #it.slices, 2 do
+    if too_many <= 0 then
+      break
+    end
+    too_many = too_many - it.slices[i + 1]
+    left = it.slices[i] + it.window - now
+  end
+  return left
+end
+
+function level.charge(it, cost, now)
+  if cost == 0 then
+    return
+  end
+  local is_over = level.taken(it, now) > it.limit
+  local slices = it.slices
+  local n = #slices
+  it.taken = it.taken + cost
+  if n > 0 and (now - slices[n - 1]) * SLICES < it.window
+      and slices[n] + cost <= math.floor(it.limit / SLICES) then
+    slices[n] = slices[n] + cost
+  elseif is_over then
+    slices[n - 1], slices[n] = now, slices[n] + cost
+  else
+    slices[n + 1], slices[n + 2] = now, cost
+  end
+end
+
+function level.give_back(it, cost, now)
+  local left = math.min(cost, level.taken(it, now))
+  local slices = it.slices
+  it.taken = it.taken - left
+  while left > 0 do
+    local n = #slices
+    local undone = math.min(left, slices[n])
+    slices[n] = slices[n] - undone
+    left = left - undone
+    if slices[n] == 0 then
+      slices[n], slices[n - 1] = nil, nil
+    end
+  end
+end
+

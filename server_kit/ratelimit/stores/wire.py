@@ -1,0 +1,99 @@
+"""Requests as the words of `decide.lua`, and its reply as numbers: pure."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from server_kit.ratelimit.leases import Ahead
+
+PER_QUOTA: Final = 5
+"""Numbers in a reply, for each quota of each request."""
+
+Reply: TypeAlias = Sequence[int]
+
+
+class Part(NamedTuple):
+    """What a request asks of one account."""
+
+    address: str
+    """The key in Redis."""
+
+    limit: int
+    window: int
+    """Microseconds."""
+
+    cost: int
+    ahead: Ahead | None = None
+    """What is wanted beside the cost; in every part of a request, or in none."""
+
+
+class Request(NamedTuple):
+    """What is decided as a whole."""
+
+    parts: tuple[Part, ...]
+
+    hold: str = ""
+    """The name of what is set aside; "": nothing is."""
+
+    expires: int = 0
+    """Microseconds until it expires."""
+
+
+class Stood(NamedTuple):
+    """How an account stood after a decision, in units and microseconds."""
+
+    wait: int
+    used: int
+    reset: int
+    aside: int
+    """Units that were set aside for this request."""
+
+    held: int
+    """Units that are set aside for anyone."""
+
+
+def pack(
+    requests: Sequence[Request], *, beat: str, replicas: str, now: str
+) -> tuple[list[str], list[str | int]]:
+    """Return the keys and the arguments of the script.
+
+    Args:
+        requests: In the order in which they are decided.
+        beat: The name of the process, "" for no beat.
+        replicas: The key of the living replicas.
+        now: The time to go by in microseconds; "" for Redis' own.
+
+    """
+    places: dict[str, int] = {}
+    head: list[str | int] = [now, beat]
+    body: list[str | int] = []
+    for parts, hold, expires in requests:
+        if not hold:
+            body.append(len(parts))
+        else:
+            kind = "r" if parts[0].ahead is None else "l"
+            body += (f"{kind}{len(parts)}", hold, expires)
+        for address, limit, window, cost, ahead in parts:
+            place = places.get(address)
+            if place is None:
+                place = places[address] = len(places) + 1
+                head += (limit, window)
+            body += (place, cost)
+            if ahead is not None:
+                body += ahead
+    keys = list(places)
+    if beat:
+        keys.append(replicas)
+    return keys, head + body
+
+
+def unpack(requests: Sequence[Request], reply: Reply) -> list[list[Stood]]:
+    """Return how the accounts of each request stood."""
+    found = []
+    at = 1
+    for request in requests:
+        stood = []
+        for _ in request.parts:
+            stood.append(Stood(*reply[at : at + PER_QUOTA]))
+            at += PER_QUOTA
+        found.append(stood)
+    return found

@@ -1,0 +1,248 @@
+"""A way to one Redis: one script at a time, in bounded time.
+
+Whatever is wrong with Redis ends in the same way, after `timeout` at most: with a
+`RedisUnavailableError`, one line in the log when it begins and one when it is over.
+While it lasts, one call at a time is let through to see whether it has ended; others
+are refused without being sent, or they would pile up in front of a server that does not
+answer.
+
+A call runs in a task of its own. Who is cancelled stops waiting for it, and it runs to
+its end: a connection with a reply unread would give that to whoever has it next.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from server_kit.redis.clients import Clients
+from server_kit.redis.scripts import Script, evaluate
+
+logger: Final = logging.getLogger("server_kit")
+
+_PAUSE: Final = 0.1  # seconds between two tries of what is insisted on
+_MOST_TASKS: Final = 1_000  # past that nothing is insisted on
+_STALL: Final = 0.005  # seconds: a timer this late had no chance to see the reply
+_GRACE: Final = 0.01
+
+
+class RedisUnavailableError(Exception):
+    """Redis did not do what it was told, or it is not known whether it did.
+
+    Attributes:
+        may_have_run: It was told, and gave no answer.
+
+    """
+
+    def __init__(self, why: str, *, may_have_run: bool) -> None:
+        super().__init__(why)
+        self.may_have_run = may_have_run
+
+
+class RedisLink:
+    """A way to one Redis, or cluster.
+
+    Args:
+        at: A URL, or a `redis.asyncio` client, which is not closed here.
+        timeout: Seconds for one call, connecting included.
+        what: What is kept there, for the log.
+        on_change: Called with what is wrong when that begins, and with None when it is
+            over.
+
+    Raises:
+        TypeError: `at` is neither.
+        ValueError: The URL is none of Redis'.
+
+    """
+
+    def __init__(
+        self,
+        at: object,
+        *,
+        timeout: float,
+        what: str,
+        on_change: Callable[[str | None], None] | None = None,
+    ) -> None:
+        self._clients = Clients(at, timeout=timeout, what=what)
+        self._timeout = timeout
+        self._what = what
+        self._on_change = on_change
+        self._tasks = set[asyncio.Task[Any]]()
+        self._is_probing = False
+        self.is_down = False
+        """Whether the last call failed."""
+
+    async def run(self, script: Script, keys: Sequence[str], *args: Any) -> Any:
+        """Run `script` on `keys`, and return its reply, strings as bytes.
+
+        Raises:
+            RedisUnavailableError: It may have run all the same.
+            RuntimeError: This is not asyncio.
+
+        """
+        self._clients.here()
+        if self.is_down and self._is_probing:
+            why = f"Redis is down, {self._what} with it"
+            raise RedisUnavailableError(why, may_have_run=False)
+        call = self.spawn(self.call(script, keys, args))
+        if self.is_down:
+            self._is_probing = True
+            call.add_done_callback(self._probed)
+        return await asyncio.shield(call)
+
+    async def probe(
+        self, script: Script, keys: Sequence[str], args: Sequence[Any], within: float
+    ) -> bool:
+        """Run `script` on a new connection, and tell whether that went well.
+
+        In a task that nobody cancels. Old connections may lead nowhere: what was lost
+        on the way is not sent again, and a firewall forgets.
+        """
+        try:
+            await self._clients.drop_idle()
+            await self.call(script, keys, args, within=within)
+        except RedisUnavailableError:
+            return False
+        return True
+
+    async def call(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[Any],
+        *,
+        within: float | None = None,
+    ) -> Any:
+        """Run `script` at once, whatever the state, in a task that nobody cancels.
+
+        Args:
+            script: What to run.
+            keys: All that it touches, in one slot of a cluster.
+            args: Strings, bytes or numbers.
+            within: Seconds; None for the time that every call has.
+
+        Raises:
+            RedisUnavailableError: It may have run all the same.
+            RuntimeError: This is not asyncio.
+
+        """
+        from redis.exceptions import ResponseError  # noqa: PLC0415 - slow, here alone
+
+        client = self._clients.here()
+        limit = _Limit(self._timeout if within is None else within)
+        try:
+            reply = await evaluate(client, script, keys, args)
+        except asyncio.CancelledError as error:
+            if not limit.is_over:
+                raise
+            limit.uncancel()
+            late = TimeoutError(f"no answer in {limit.seconds:g} s")
+            self._note(late)
+            raise RedisUnavailableError(_said_by(late), may_have_run=True) from error
+        except Exception as error:  # whatever is wrong, it cannot be relied on
+            self._note(error)
+            may_have_run = not isinstance(error, ResponseError)
+            why = _said_by(error)
+            raise RedisUnavailableError(why, may_have_run=may_have_run) from error
+        finally:
+            limit.end()
+        if self.is_down:
+            self._note(None)
+        return reply
+
+    def insist(
+        self, span: float, script: Script, keys: Sequence[str], *args: Any
+    ) -> None:
+        """Run `script` in the background, as often as it takes.
+
+        Args:
+            span: Seconds after which it is given up.
+            script: It may run several times.
+            keys: As for `run`.
+            args: As for `run`.
+
+        """
+        if len(self._tasks) < _MOST_TASKS:
+            self.spawn(self._try_for(span, script, keys, args))
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Do `work` in the background, until `aclose`."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)  # or nobody would hold it
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def aclose(self) -> None:
+        """End what runs in this loop's background, and close its connections."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # nothing was opened in any other loop
+            return
+        tasks = [task for task in self._tasks if task.get_loop() is loop]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._clients.aclose()
+
+    def _probed(self, _: object) -> None:
+        self._is_probing = False
+
+    def _note(self, error: Exception | None) -> None:
+        was_down, self.is_down = self.is_down, error is not None
+        if was_down == self.is_down:
+            return
+        if error is not None:
+            logger.error("Redis is down, %s with it: %s", self._what, _said_by(error))
+        else:
+            logger.warning("Redis is back, %s with it", self._what)
+        if self._on_change is not None:
+            self._on_change(None if error is None else _said_by(error))
+
+    async def _try_for(
+        self, span: float, script: Script, keys: Sequence[str], args: tuple[Any, ...]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + span
+        while loop.time() < ends:
+            # First of all: what has just failed, or was cancelled, may be on its way.
+            await asyncio.sleep(_PAUSE)
+            try:
+                await self.run(script, keys, *args)
+            except RedisUnavailableError:
+                continue
+            return
+
+
+class _Limit:
+    """So many seconds for the current task, which is cancelled after them.
+
+    `asyncio.timeout` would do, but for a loop that stalls: its timer goes off in the
+    very round in which the loop first sees the reply.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment] # a call runs in a task
+        self._loop = self._task.get_loop()
+        self.seconds = seconds
+        self.is_over = False
+        self._timer = self._loop.call_later(seconds, self._late)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def uncancel(self) -> None:
+        self._task.uncancel()
+
+    def _late(self) -> None:
+        if self._loop.time() - self._timer.when() > _STALL:
+            self._timer = self._loop.call_later(_GRACE, self._over)
+        else:
+            self._over()
+
+    def _over(self) -> None:
+        self.is_over = True
+        self._task.cancel()
+
+
+def _said_by(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")

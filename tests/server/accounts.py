@@ -1,0 +1,31 @@
+"""Accounts told the time in seconds, as people think of it."""
+
+from server_kit.ratelimit.machines import Account, Algorithm, SlidingWindow
+from server_kit.ratelimit.quota import microseconds, seconds_until
+
+ALGORITHMS: list[Algorithm] = ["sliding_window", "token_bucket"]
+
+
+class InSeconds:
+    """An account. See `Account`."""
+
+    def __init__(self, algorithm: Algorithm, limit: int, window: float) -> None:
+        self.limit = limit
+        self.account = Account(algorithm, limit, microseconds(window))
+
+    def used(self, now: float) -> int:
+        return self.account.used(microseconds(now))
+
+    def wait(self, cost: int, now: float) -> float:
+        return seconds_until(self.account.wait(cost, microseconds(now)), now)
+
+    def charge(self, cost: int, now: float) -> None:
+        self.account.charge(cost, microseconds(now))
+
+    def reset(self, now: float) -> float:
+        return seconds_until(self.account.reset(microseconds(now)), now)
+
+    def slices(self) -> int:
+        level = self.account._level  # noqa: SLF001 - the bound on memory
+        assert isinstance(level, SlidingWindow)
+        return len(level._slices)  # noqa: SLF001 - as above
