@@ -1,9 +1,13 @@
 """Clients of Redis, one for each event loop."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 from weakref import WeakKeyDictionary, ref
+
+from server_kit.redis.connection import OwnConnection
+from server_kit.redis.scripts import Script, evaluate
 
 CLUSTER: Final = ("redis+cluster://", "rediss+cluster://")
 SENTINEL: Final = "redis+sentinel://"
@@ -31,6 +35,7 @@ class Clients:
         self._timeout = timeout
         self._what = what
         self._ours: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        self._own: WeakKeyDictionary[Any, OwnConnection] = WeakKeyDictionary()
         self._first: ref[Any] | None = None
 
     def here(self) -> Any:
@@ -60,6 +65,30 @@ class Clients:
         client = self._ours[loop] = _copy_of(self._at)
         return client
 
+    async def evaluate(
+        self, script: Script, keys: Sequence[str], args: Sequence[Any]
+    ) -> Any:
+        """Run `script` in the running loop, and return its reply, strings as bytes."""
+        client = self.here()
+        own = self._own_connection(client)
+        if own is None or own.is_busy:
+            return await evaluate(client, script, keys, args)
+        return await own.evaluate(script, keys, args)
+
+    def _own_connection(self, client: Any) -> OwnConnection | None:
+        """Return that of the running loop; None beside a user's client, or a cluster.
+
+        Who closes a client of theirs means all of its connections, and would not know
+        of ours.
+        """
+        loop = asyncio.get_running_loop()
+        own = self._own.get(loop)
+        if own is None and isinstance(self._at, str):
+            pool = getattr(client, "connection_pool", None)
+            if pool is not None:
+                own = self._own[loop] = OwnConnection(pool)
+        return own
+
     async def drop_idle(self) -> None:
         """Close connections that nobody uses: all of them may lead nowhere now."""
         pool = getattr(self.here(), "connection_pool", None)
@@ -68,7 +97,11 @@ class Clients:
 
     async def aclose(self) -> None:
         """Close the connections of the running loop, unless they were handed in."""
-        client = self._ours.pop(asyncio.get_running_loop(), None)
+        loop = asyncio.get_running_loop()
+        own = self._own.pop(loop, None)
+        if own is not None:
+            await own.aclose()
+        client = self._ours.pop(loop, None)
         if client is not None:
             await client.aclose()
 
@@ -112,7 +145,11 @@ def _connected_to(url: str, timeout: float) -> Any:
     # is no time to wait, and callers are told.
     again = Retry(NoBackoff(), 1)
     pool = BlockingConnectionPool.from_url(
-        url, max_connections=_CONNECTIONS, timeout=timeout, retry=again
+        url,
+        max_connections=_CONNECTIONS,
+        timeout=timeout,
+        retry=again,
+        socket_timeout=None,  # calls have a limit of their own
     )
     return Redis.from_pool(pool)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from server_kit.redis.clients import Clients
-from server_kit.redis.scripts import Script, evaluate
+from server_kit.redis.scripts import Script
 
 logger: Final = logging.getLogger("server_kit")
 
@@ -128,10 +128,9 @@ class RedisLink:
         """
         from redis.exceptions import ResponseError  # noqa: PLC0415 - slow, here alone
 
-        client = self._clients.here()
         limit = _Limit(self._timeout if within is None else within)
         try:
-            reply = await evaluate(client, script, keys, args)
+            reply = await self._clients.evaluate(script, keys, args)
         except asyncio.CancelledError as error:
             if not limit.is_over:
                 raise
