@@ -146,9 +146,32 @@ APPS: Final[dict[str, Callable[[], AnyApp]]] = {
 }
 
 
+class _Whole(httpx.AsyncByteStream):
+    """A body that nobody has to read to its end, as a generator must be."""
+
+    def __init__(self, body: bytes) -> None:
+        self._parts = [body]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._parts:
+            raise StopAsyncIteration
+        return self._parts.pop()
+
+
+class _Transport(httpx.ASGITransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if isinstance(request.stream, httpx.ByteStream):
+            # Of its own stream httpx leaves the rest to the collector.
+            request.stream = _Whole(request.content)
+        return await super().handle_async_request(request)
+
+
 def client_of(app: AnyApp, *, raises: bool = False) -> httpx.AsyncClient:
     """Return a client of `app`; what `app` raises reaches the test if `raises`."""
-    transport = httpx.ASGITransport(app, raise_app_exceptions=raises)
+    transport = _Transport(app, raise_app_exceptions=raises)
     return httpx.AsyncClient(transport=transport, base_url="http://shop")
 
 
