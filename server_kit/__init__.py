@@ -27,6 +27,7 @@ from server_kit.problems import (
 )
 from server_kit.ratelimit import (
     Decision,
+    Lease,
     Quota,
     RateLimiter,
     RateLimitMiddleware,
@@ -46,6 +47,7 @@ __all__ = [
     "Decision",
     "Health",
     "Idempotency",
+    "Lease",
     "Listener",
     "Quota",
     "RateLimitMiddleware",

@@ -12,9 +12,12 @@ from server_kit.ratelimit.dependencies import (
     per_user_rate_limit,
     rate_limit,
 )
+from server_kit.ratelimit.events import RedisBack, RedisDown
+from server_kit.ratelimit.leases import Lease
 from server_kit.ratelimit.limiter import RateLimiter
 from server_kit.ratelimit.middleware import RateLimitMiddleware
 from server_kit.ratelimit.quota import Decision, Quota
+from server_kit.ratelimit.reservation import Reservation
 
 if TYPE_CHECKING:
     from server_kit.ratelimit.aliases import RateLimited as RateLimited
@@ -23,10 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Decision",
+    "Lease",
     "Quota",
     "RateLimitDependency",
     "RateLimitMiddleware",
     "RateLimiter",
+    "RedisBack",
+    "RedisDown",
+    "Reservation",
     "per_api_key_rate_limit",
     "per_user_rate_limit",
     "rate_limit",

@@ -27,6 +27,9 @@ class Level(Protocol):
     def until(self, most: int, now: int) -> int:
         """Return in how many microseconds no more than `most` will be taken."""
 
+    def reset(self, now: int) -> int:
+        """Return in how many microseconds none will be taken."""
+
     def charge(self, cost: int, now: int) -> None:
         """Take `cost` units, whether they are there or not."""
 
@@ -88,6 +91,15 @@ class SlidingWindow:
             left = since + self._window - now
         return left
 
+    def reset(self, now: int) -> int:
+        """Return in how many microseconds none will be taken."""
+        if not self._slices:
+            return 0
+        left = self._slices[-1][0] + self._window - now
+        if left > self._window:  # the clock was set back
+            return self._window
+        return max(0, left)
+
     def charge(self, cost: int, now: int) -> None:
         """Take `cost` units, whether they are there or not."""
         if cost == 0:
@@ -95,8 +107,12 @@ class SlidingWindow:
         is_over = self.taken(now) > self._limit
         self._taken += cost
         slices = self._slices
-        if slices and self._fits(slices[-1], cost, now):
-            slices[-1][1] += cost
+        newest = slices[-1] if slices else None
+        if newest is not None and (
+            (now - newest[0]) * SLICES < self._window
+            and newest[1] + cost <= self._tenth
+        ):
+            newest[1] += cost
         elif is_over:  # by what turned out to cost more: memory is bounded all the same
             slices[-1] = [now, slices[-1][1] + cost]
         else:
@@ -120,10 +136,6 @@ class SlidingWindow:
         twin._slices = [pair.copy() for pair in self._slices]
         twin._taken = self._taken
         return twin
-
-    def _fits(self, newest: list[int], cost: int, now: int) -> bool:
-        is_young = (now - newest[0]) * SLICES < self._window
-        return is_young and newest[1] + cost <= self._tenth
 
     def _set_back(self, now: int) -> None:
         for pair in self._slices:
@@ -173,6 +185,10 @@ class TokenBucket:
             return 0
         returned = -((most - self._units) * self._window // self._limit)
         return self._since + returned - now
+
+    def reset(self, now: int) -> int:
+        """Return in how many microseconds none will be taken."""
+        return self.until(0, now)
 
     def charge(self, cost: int, now: int) -> None:
         """Take `cost` units, whether they are there or not."""
@@ -241,25 +257,23 @@ class Account:
 
         Waiting exactly so long is always enough, if nobody else takes them.
         """
-        if cost == 0:
+        if cost == 0 or self.used(now) + cost <= self._limit:
             return 0
-        room = self._limit - cost
-        if self.used(now) <= room:
-            return 0
-        return self._until(room, now)
+        return self._until(self._limit - cost, now)
 
     def charge(self, cost: int, now: int) -> None:
         """Take `cost` units."""
         self._level.charge(cost, now)
 
-    def reset(self, now: int) -> int:
-        """Return in how many microseconds all units will be there, at the latest."""
-        if self.used(now) == 0:
-            return 0
-        latest = self._level.until(0, now)
+    def standing(self, now: int) -> tuple[int, int]:
+        """Return how many units are used, and in how many microseconds none will be."""
+        used = self.used(now)
+        if used == 0:
+            return 0, 0
+        latest = self._level.reset(now)
         for hold in self._holds.values():
             latest = max(latest, hold.expires + hold.is_used * self._window - now)
-        return latest
+        return used, latest
 
     def refund(self, cost: int, now: int) -> None:
         """Undo the latest charges, as far as `cost` units or as there are any."""

@@ -107,16 +107,21 @@ def microseconds(seconds: float) -> int:
     return round(seconds * 1_000_000)
 
 
-def seconds_until(ticks: int, now: float) -> float:
-    """Return in how many seconds a clock that shows `now` will be `ticks` further.
+def seconds_until(ticks: int, seconds: float, now: int) -> float:
+    """Return in how many seconds a clock will have gone `ticks` further.
 
     Added up by whoever waits so long, it may be rounded down, but not below that.
+
+    Args:
+        ticks: Microseconds.
+        seconds: What the clock shows now.
+        now: The same in microseconds.
+
     """
-    seconds = ticks / 1_000_000
-    then = microseconds(now) + ticks
-    while microseconds(now + seconds) < then:
-        seconds += 0.000_001
-    return seconds
+    left = ticks / 1_000_000
+    while round((seconds + left) * 1_000_000) < now + ticks:  # as `microseconds` does
+        left += 0.000_001
+    return left
 
 
 # There are few quotas, and many requests about each. By type, as True is no limit.

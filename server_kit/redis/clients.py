@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
-from server_kit.redis.connection import OwnConnection
+from resilient_http.loops import running_loop
+from server_kit.redis.connection import Connection, connect
+from server_kit.redis.loops import ByLoop
 from server_kit.redis.scripts import Script, evaluate
 
 CLUSTER: Final = ("redis+cluster://", "rediss+cluster://")
@@ -34,8 +36,10 @@ class Clients:
         self._at: Any = at
         self._timeout = timeout
         self._what = what
-        self._ours: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-        self._own: WeakKeyDictionary[Any, OwnConnection] = WeakKeyDictionary()
+        self._ours: ByLoop[Any] = ByLoop()
+        self._connections: ByLoop[Connection] = ByLoop()
+        self._opening: ByLoop[asyncio.Lock] = ByLoop()
+        self._can_connect = isinstance(at, str)
         self._first: ref[Any] | None = None
 
     def here(self) -> Any:
@@ -45,49 +49,54 @@ class Clients:
             RuntimeError: This is not asyncio.
 
         """
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
+        client = self._ours.here()
+        if client is not None:
+            return client
+        loop = running_loop()
+        if loop is None:
             raise RuntimeError(
                 f"{self._what} in Redis need asyncio, and this is another event loop:"
                 " keep them in memory there"
-            ) from None
-        client = self._ours.get(loop)
-        if client is not None:
-            return client
+            )
         if isinstance(self._at, str):
-            client = self._ours[loop] = _connected_to(self._at, self._timeout)
-            return client
+            return self._ours.put(_connected_to(self._at, self._timeout))
         first = self._first and self._first()
         if first is None or first is loop or not _can_be_copied(self._at):
             self._first = ref(loop)
             return self._at
-        client = self._ours[loop] = _copy_of(self._at)
-        return client
+        return self._ours.put(_copy_of(self._at))
 
     async def evaluate(
         self, script: Script, keys: Sequence[str], args: Sequence[Any]
     ) -> Any:
         """Run `script` in the running loop, and return its reply, strings as bytes."""
         client = self.here()
-        own = self._own_connection(client)
-        if own is None or own.is_busy:
+        connection = await self._connected(client)
+        if connection is None:
             return await evaluate(client, script, keys, args)
-        return await own.evaluate(script, keys, args)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-    def _own_connection(self, client: Any) -> OwnConnection | None:
-        """Return that of the running loop; None beside a user's client, or a cluster.
+        def told(reply: object) -> None:
+            if answer.done():
+                return
+            if isinstance(reply, Exception):
+                answer.set_exception(reply)
+            else:
+                answer.set_result(reply)
 
-        Who closes a client of theirs means all of its connections, and would not know
-        of ours.
-        """
-        loop = asyncio.get_running_loop()
-        own = self._own.get(loop)
-        if own is None and isinstance(self._at, str):
-            pool = getattr(client, "connection_pool", None)
-            if pool is not None:
-                own = self._own[loop] = OwnConnection(pool)
-        return own
+        connection.evaluate(script, keys, args, told)
+        return await answer
+
+    def connection(self) -> Connection | None:
+        """Return what is open in the running loop, to be used without waiting."""
+        found = self._connections.here()
+        return found if found is not None and found.is_open else None
+
+    def drop(self) -> None:
+        """Close at once what is open in the running loop: it may lead nowhere."""
+        found = self._connections.pop()
+        if found is not None:
+            found.close()
 
     async def drop_idle(self) -> None:
         """Close connections that nobody uses: all of them may lead nowhere now."""
@@ -97,13 +106,35 @@ class Clients:
 
     async def aclose(self) -> None:
         """Close the connections of the running loop, unless they were handed in."""
-        loop = asyncio.get_running_loop()
-        own = self._own.pop(loop, None)
-        if own is not None:
-            await own.aclose()
-        client = self._ours.pop(loop, None)
+        self.drop()
+        client = self._ours.pop()
         if client is not None:
             await client.aclose()
+
+    async def _connected(self, client: Any) -> Connection | None:
+        """Return our own connection; None beside a user's client, or a cluster.
+
+        Who closes a client of theirs means all of its connections, and would not know
+        of ours.
+        """
+        if not self._can_connect:
+            return None
+        found = self.connection()
+        if found is not None:
+            return found
+        pool = getattr(client, "connection_pool", None)
+        if pool is None:
+            self._can_connect = False
+            return None
+        async with self._opening.here() or self._opening.put(asyncio.Lock()):
+            found = self.connection()
+            if found is None:
+                found = await connect(pool)
+                if found is None:
+                    self._can_connect = False
+                else:
+                    self._connections.put(found)
+            return found
 
 
 def check_redis(name: str, at: object) -> None:

@@ -1,79 +1,122 @@
-"""A connection beside those of a client's pool: for one script at a time, and cheap.
+"""A connection on which scripts follow each other, none waiting for the one before.
 
-To take a connection from a pool and see whether it is alive costs about as much as the
-round trip itself.
+To take a connection from a pool, see whether it is alive, and wait in a task for its
+reply costs more than the round trip itself. Here a reply is handed on in the very
+moment in which it arrives. redis-py opens the connection, so it is one for whatever a
+URL may say.
 """
 
-import math
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 from server_kit.redis.scripts import Script
 
+Then: TypeAlias = Callable[[Any], None]
+"""Called with a reply, or with the exception that there is in its place."""
 
-class OwnConnection:
-    """One connection, made as those of `pool` are, and not counted among them.
+_NOT_YET: Final = object()
+
+
+class Connection(asyncio.Protocol):
+    """One open connection. See `connect`.
 
     Args:
-        pool: Of a `redis.asyncio.Redis`.
+        writer: Of a connection that is ready for commands, and of nobody else's.
 
     """
 
-    def __init__(self, pool: Any) -> None:
-        self._connection = pool.make_connection()
-        self.is_busy = False
-        """Whether a script is running on it. Others have to go elsewhere."""
-
-    async def evaluate(
-        self, script: Script, keys: Sequence[str], args: Sequence[Any]
-    ) -> Any:
-        """Run `script`, and return its reply, strings as bytes.
-
-        Raises:
-            Exception: Whatever is wrong. The connection is made anew next time.
-
-        """
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        from hiredis import (  # noqa: PLC0415 - it need not be there
+            PushNotification,
+            Reader,
+            pack_command,
+        )
         from redis.exceptions import (  # noqa: PLC0415 - slow, and only here
-            ConnectionError as Gone,
+            InvalidResponse,
+            ResponseError,
         )
-        from redis.exceptions import NoScriptError  # noqa: PLC0415 - as above
 
-        self.is_busy = True
-        was_open = self._connection.is_connected
-        command = (script.name, len(keys), *keys, *args)
+        self._pack = pack_command
+        self._aside: type = PushNotification
+        self._replies = Reader(
+            protocolError=InvalidResponse,
+            replyError=ResponseError,
+            notEnoughData=_NOT_YET,
+        )
+        self._asked: deque[Then] = deque()
+        self.is_open = True
+        self._writer = writer  # who forgets it closes it
+        self._transport = writer.transport
+        self._transport.set_protocol(self)
+
+    def evaluate(
+        self, script: Script, keys: Sequence[str], args: Sequence[Any], then: Then
+    ) -> None:
+        """Run `script`; `then` is told of the reply, strings as bytes."""
+
+        def told(reply: object) -> None:
+            if isinstance(reply, Exception) and str(reply).startswith("NOSCRIPT"):
+                # A new server, or its scripts were flushed.
+                self._ask(("EVAL", script.text, len(keys), *keys, *args), then)
+            else:
+                then(reply)
+
+        self._ask(("EVALSHA", script.name, len(keys), *keys, *args), told)
+
+    def close(self, why: Exception | None = None) -> None:
+        """Close it at once; what was asked is not answered any more."""
+        self.is_open = False
+        self._transport.abort()
+        for then in self._drained():
+            then(why or ConnectionError("the connection was closed"))
+
+    # What asyncio calls.
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on the replies that are whole."""
+        self._replies.feed(data)
         try:
-            try:
-                return await self._ask("EVALSHA", *command)
-            except Gone:
-                if not was_open:
-                    raise
-                # A server that was started anew has closed what was open.
-                return await self._ask("EVALSHA", *command)
-            except NoScriptError:  # a new server, or its scripts were flushed
-                return await self._ask("EVAL", script.text, *command[1:])
-        except BaseException:
-            # A reply may be on its way; or another server be in charge by now.
-            await self._connection.disconnect(nowait=True)
-            raise
-        finally:
-            self.is_busy = False
+            while self.is_open and (reply := self._replies.gets()) is not _NOT_YET:
+                if not isinstance(reply, self._aside):
+                    self._asked.popleft()(reply)
+        except Exception as error:  # noqa: BLE001 - it is no Redis, whatever it says
+            self.close(error)
 
-    async def aclose(self) -> None:
-        """Close it."""
-        await self._connection.disconnect()
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell all who wait."""
+        self.close(exc or ConnectionError("the server closed the connection"))
 
-    async def _ask(self, *command: Any) -> Any:
-        await self._connection.send_packed_command(
-            _packed(self._connection, command), check_health=False
-        )
-        return await self._connection.read_response(
-            disable_decoding=True, timeout=math.inf
-        )
+    def _ask(self, command: tuple[Any, ...], then: Then) -> None:
+        self._asked.append(then)
+        self._transport.write(self._pack(command))
+
+    def _drained(self) -> list[Then]:
+        waiting = list(self._asked)
+        self._asked.clear()
+        return waiting
 
 
-def _packed(connection: Any, command: tuple[Any, ...]) -> Any:
+async def connect(pool: Any) -> Connection | None:
+    """Open a connection such as those of `pool`, which does not know of it.
+
+    Returns:
+        None: this pool's cannot be used so, as hiredis is not there.
+
+    Raises:
+        Exception: Whatever is wrong.
+
+    """
+    connection = pool.make_connection()
+    await connection.connect()
+    writer = getattr(connection, "_writer", None)
     try:
-        from hiredis import pack_command  # noqa: PLC0415 - it need not be there
+        taken = None if writer is None else Connection(writer)
     except ImportError:
-        return connection.pack_command(*command)
-    return pack_command(command)
+        taken = None
+    if taken is None:
+        await connection.disconnect()
+    else:
+        connection._reader = connection._writer = None  # noqa: SLF001 - it is ours now
+    return taken

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from server_kit.redis.clients import Clients
+from server_kit.redis.connection import Connection, Then
 from server_kit.redis.scripts import Script
 
 logger: Final = logging.getLogger("server_kit")
@@ -135,19 +136,38 @@ class RedisLink:
             if not limit.is_over:
                 raise
             limit.uncancel()
-            late = TimeoutError(f"no answer in {limit.seconds:g} s")
-            self._note(late)
+            late = _late(limit.seconds)
+            self.failed(late)
             raise RedisUnavailableError(_said_by(late), may_have_run=True) from error
         except Exception as error:  # whatever is wrong, it cannot be relied on
-            self._note(error)
+            self.failed(error)
             may_have_run = not isinstance(error, ResponseError)
             why = _said_by(error)
             raise RedisUnavailableError(why, may_have_run=may_have_run) from error
         finally:
             limit.end()
-        if self.is_down:
-            self._note(None)
+        self.worked()
         return reply
+
+    def begin(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[Any],
+        *,
+        within: float,
+        then: Then,
+    ) -> None:
+        """Do as `call` does, but without a task where there is an open connection.
+
+        `then` is called once, with the reply or with what is wrong.
+        """
+        connection = self._clients.connection()
+        if connection is not None:
+            _Begun(self, within, then).ask(connection, script, keys, args)
+            return
+        call = self.spawn(self.call(script, keys, args, within=within))
+        call.add_done_callback(lambda done: then(_outcome(done)))
 
     def insist(
         self, span: float, script: Script, keys: Sequence[str], *args: Any
@@ -186,6 +206,17 @@ class RedisLink:
     def _probed(self, _: object) -> None:
         self._is_probing = False
 
+    def worked(self) -> None:
+        """Note that Redis did what it was told."""
+        if self.is_down:
+            self._note(None)
+
+    def failed(self, error: Exception) -> None:
+        """Note that it did not, or may not have."""
+        # A reply may be on its way; or another server be in charge by now.
+        self._clients.drop()
+        self._note(error)
+
     def _note(self, error: Exception | None) -> None:
         was_down, self.is_down = self.is_down, error is not None
         if was_down == self.is_down:
@@ -212,25 +243,20 @@ class RedisLink:
             return
 
 
-class _Limit:
-    """So many seconds for the current task, which is cancelled after them.
+class _Timer:
+    """Calls `over` after so many seconds.
 
-    `asyncio.timeout` would do, but for a loop that stalls: its timer goes off in the
+    `loop.call_later` would do, but for a loop that stalls: its timer goes off in the
     very round in which the loop first sees the reply.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment] # a call runs in a task
-        self._loop = self._task.get_loop()
-        self.seconds = seconds
-        self.is_over = False
+    def __init__(self, seconds: float, over: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over = over
         self._timer = self._loop.call_later(seconds, self._late)
 
     def end(self) -> None:
         self._timer.cancel()
-
-    def uncancel(self) -> None:
-        self._task.uncancel()
 
     def _late(self) -> None:
         if self._loop.time() - self._timer.when() > _STALL:
@@ -238,9 +264,66 @@ class _Limit:
         else:
             self._over()
 
-    def _over(self) -> None:
+
+class _Limit:
+    """So many seconds for the current task, which is cancelled after them."""
+
+    def __init__(self, seconds: float) -> None:
+        self._task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment] # a call runs in a task
+        self.seconds = seconds
+        self.is_over = False
+        self._timer = _Timer(seconds, self._cancel)
+        self.end = self._timer.end
+
+    def uncancel(self) -> None:
+        self._task.uncancel()
+
+    def _cancel(self) -> None:
         self.is_over = True
         self._task.cancel()
+
+
+class _Begun:
+    """A script that runs on an open connection, for so many seconds."""
+
+    def __init__(self, link: RedisLink, seconds: float, then: Then) -> None:
+        self._link = link
+        self._seconds = seconds
+        self._then: Then | None = then
+        self._timer = _Timer(seconds, self._late)
+
+    def ask(
+        self,
+        connection: Connection,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[Any],
+    ) -> None:
+        connection.evaluate(script, keys, args, self._told)
+
+    def _late(self) -> None:
+        self._told(_late(self._seconds))
+
+    def _told(self, reply: object) -> None:
+        then, self._then = self._then, None
+        if then is None:
+            return
+        self._timer.end()
+        if isinstance(reply, Exception):
+            self._link.failed(reply)
+        else:
+            self._link.worked()
+        then(reply)
+
+
+def _outcome(call: "asyncio.Task[Any]") -> object:
+    if call.cancelled():
+        return asyncio.CancelledError()
+    return call.exception() or call.result()
+
+
+def _late(seconds: float) -> Exception:
+    return TimeoutError(f"no answer in {seconds:g} s")
 
 
 def _said_by(error: Exception) -> str:

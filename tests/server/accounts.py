@@ -17,13 +17,16 @@ class InSeconds:
         return self.account.used(microseconds(now))
 
     def wait(self, cost: int, now: float) -> float:
-        return seconds_until(self.account.wait(cost, microseconds(now)), now)
+        ticks = microseconds(now)
+        return seconds_until(self.account.wait(cost, ticks), now, ticks)
 
     def charge(self, cost: int, now: float) -> None:
         self.account.charge(cost, microseconds(now))
 
     def reset(self, now: float) -> float:
-        return seconds_until(self.account.reset(microseconds(now)), now)
+        ticks = microseconds(now)
+        _, reset = self.account.standing(ticks)
+        return seconds_until(reset, now, ticks)
 
     def slices(self) -> int:
         level = self.account._level  # noqa: SLF001 - the bound on memory

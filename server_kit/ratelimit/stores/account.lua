@@ -1,12 +1,11 @@
 -- An account: what one key has used of one quota, and what is set aside of it, as
 -- `machines.Account`. It is a hash, of which most accounts have the first field alone:
 --
---   level       what has been charged
---   held        {units set aside, the earliest expiry, when the last is forgotten}
---   hold:NAME   {units, when they expire, 1 if they count as used then}
+--   level       what has been charged; and `held`, `first`, `last` if there are holds
+--   hold:NAME   see holds.lua
 --
 -- It is read once and written once, however many decisions are about it, and always has
--- a time to live.
+-- a time to live. Within a script it is always the same time.
 
 local account = {}
 
@@ -18,107 +17,46 @@ function account.now(told)
   return time[1] * 1000000 + time[2]
 end
 
-local function read(packed)
-  local is_ours, value = pcall(cmsgpack.unpack, packed)
-  return is_ours and value or nil
-end
-
-function account.open(key, limit, window)
-  local found = redis.pcall('HMGET', key, 'level', 'held')
-  if found.err then -- something else has our name
+function account.open(key, limit, window, now)
+  local packed = redis.pcall('HGET', key, 'level')
+  local is_ours, found, held, first, last
+  if type(packed) == 'string' then
+    is_ours, found, held, first, last = pcall(cmsgpack.unpack, packed)
+  elseif packed then -- something else has our name
     redis.call('DEL', key)
-    found = {}
   end
-  local it = {key = key, limit = limit, window = window, held = 0, exists = found[1]}
-  local is_ours, read_level = pcall(level.read, found[1], limit, window)
-  it.level = is_ours and read_level or level.read(nil, limit, window)
-  it.had_holds = found[2]
-  local held = found[2] and read(found[2])
-  if held then
-    it.held, it.first, it.last = unpack(held)
-    it.has_holds = true
+  if not is_ours or type(found) ~= 'table' then
+    found, held, first, last = {}, nil, nil, nil
   end
+  local it = {
+    key = key, limit = limit, window = window,
+    level = level.read(found, limit, window), exists = is_ours,
+    held = held or 0, first = first, last = last, is_dirty = false}
+  if first and first <= now then
+    holds().expire(it, now)
+  end
+  level.forward(it.level, now)
   return it
 end
 
--- Holds, the first to expire first.
-local function holds(it)
-  local found, fields = {}, redis.call('HGETALL', it.key)
-  for i = 1, #fields, 2 do
-    if string.sub(fields[i], 1, 5) == 'hold:' then
-      local units, expires, is_used = unpack(cmsgpack.unpack(fields[i + 1]))
-      found[#found + 1] =
-        {field = fields[i], units = units, expires = expires, is_used = is_used == 1}
-    end
-  end
-  table.sort(found, function(a, b)
-    if a.expires ~= b.expires then
-      return a.expires < b.expires
-    end
-    return a.field < b.field
-  end)
-  return found
-end
-
-local function forgotten(it, hold)
-  return hold.expires + (hold.is_used and it.window or 0)
-end
-
-local function expire(it, now)
-  it.held, it.first, it.last, it.has_holds = 0, nil, nil, false
-  for _, hold in ipairs(holds(it)) do
-    if hold.expires <= now then
-      redis.call('HDEL', it.key, hold.field)
-      if hold.is_used then
-        level.charge(it.level, hold.units, hold.expires)
-      end
-    else
-      it.has_holds = true
-      it.held = it.held + hold.units
-      it.first = it.first or hold.expires
-      it.last = math.max(it.last or 0, forgotten(it, hold))
-    end
-  end
-  it.is_dirty = true
-end
-
-function account.used(it, now)
-  if it.has_holds and it.first <= now then
-    expire(it, now)
-  end
-  return level.taken(it.level, now) + it.held
+function account.used(it)
+  return it.level.taken + it.held
 end
 
 function account.wait(it, cost, now)
   local room = it.limit - cost
-  if cost == 0 or account.used(it, now) <= room then
+  if cost == 0 or it.level.taken + it.held <= room then
     return 0
   end
-  if not it.has_holds then
-    return level.wait(it.level, room, now)
+  if it.first then
+    return holds().wait(it, room, now)
   end
-  local ahead, held, at = level.copy(it.level), it.held, now
-  for _, hold in ipairs(holds(it)) do
-    if held <= room then
-      local when = at + level.wait(ahead, room - held, at)
-      if when <= hold.expires then
-        return when - now
-      end
-    end
-    held, at = held - hold.units, hold.expires
-    if hold.is_used then
-      level.charge(ahead, hold.units, at)
-    end
-  end
-  return at + level.wait(ahead, room, at) - now
+  return level.wait(it.level, room, now)
 end
 
 function account.reset(it, now)
-  if account.used(it, now) == 0 then
-    return 0
-  end
-  local latest = level.wait(it.level, 0, now)
-  return it.has_holds and math.max(latest, it.last - now) or latest
+  local latest = level.reset(it.level, now)
+  return it.last and math.max(latest, it.last - now) or latest
 end
 
 function account.charge(it, cost, now)
@@ -128,58 +66,39 @@ function account.charge(it, cost, now)
   end
 end
 
-function account.refund(it, cost, now)
-  account.used(it, now)
-  level.give_back(it.level, cost, now)
+function account.refund(it, cost)
+  level.give_back(it.level, cost)
   it.is_dirty = true
 end
 
 function account.hold(it, name, units, expires, is_used)
-  if units == 0 then
-    return
+  if units > 0 then
+    holds().add(it, name, units, expires, is_used)
   end
-  local hold = {expires = expires, is_used = is_used}
-  redis.call(
-    'HSET', it.key, 'hold:' .. name, cmsgpack.pack({units, expires, is_used and 1 or 0}))
-  it.held = it.held + units
-  it.first = math.min(it.first or expires, expires)
-  it.last = math.max(it.last or 0, forgotten(it, hold))
-  it.has_holds, it.is_dirty = true, true
 end
 
 function account.settle(it, name, cost, now, is_used)
-  account.used(it, now)
-  local packed = redis.call('HGET', it.key, 'hold:' .. name)
-  if packed then
-    redis.call('HDEL', it.key, 'hold:' .. name)
-    it.held = it.held - cmsgpack.unpack(packed)[1]
-    it.is_dirty = true
-    if it.held == 0 then
-      it.first, it.last, it.has_holds = nil, nil, false
-    end
-  end
-  if packed or not is_used then
+  if holds().remove(it, name) or not is_used then
     account.charge(it, cost, now)
   end
 end
 
 function account.close(it, now)
-  local reset = account.reset(it, now)
-  if it.is_dirty and reset == 0 then
-    redis.call('DEL', it.key)
-  elseif it.is_dirty then
-    if it.has_holds then
-      local held = cmsgpack.pack({it.held, it.first, it.last})
-      redis.call('HSET', it.key, 'level', level.write(it.level), 'held', held)
-    else
-      redis.call('HSET', it.key, 'level', level.write(it.level))
-      if it.had_holds then
-        redis.call('HDEL', it.key, 'held')
-      end
+  if not it.is_dirty then
+    if it.exists and redis.call('PTTL', it.key) == -1 then
+      redis.call('PEXPIRE', it.key, math.max(1, math.ceil(account.reset(it, now) / 1000)))
     end
-    redis.call('PEXPIRE', it.key, math.ceil(reset / 1000))
-  elseif it.exists and redis.call('PTTL', it.key) == -1 then
-    redis.call('PEXPIRE', it.key, math.max(1, math.ceil(reset / 1000)))
+    return
   end
+  local reset = account.reset(it, now)
+  if reset == 0 then
+    redis.call('DEL', it.key)
+    return
+  end
+  local plain = level.plain(it.level)
+  local packed = it.first and cmsgpack.pack(plain, it.held, it.first, it.last)
+    or cmsgpack.pack(plain)
+  redis.call('HSET', it.key, 'level', packed)
+  redis.call('PEXPIRE', it.key, math.ceil(reset / 1000))
 end
 

@@ -3,20 +3,26 @@
 -- KEYS     the accounts; and last the living replicas, if there is a beat
 -- ARGV     the time to go by in microseconds, '' for the server's own
 --          the name of the process that is alive, '' for no beat
---          for each account: limit, window in microseconds
---          then for each request
---            the number of its quotas; 'r' or 'l' before it for one that sets aside
---            only if so: name of the hold, microseconds until it expires
---            for each quota: number of its account, cost;
---              only for 'l': units to set aside beside the cost, at most;
---                            name of the last such hold, or ''; units it came to
+--          numbers, as doubles in one string:
+--            of each account, limit and window in microseconds
+--            then of each request
+--              its kind: 0 charges, 1 sets aside, 2 sets aside more than it charges
+--              the number of its quotas
+--              only for 1 and 2: microseconds until what it sets aside expires
+--              of each quota, number of its account and cost
+--                only for 2: units to set aside beside the cost, at most;
+--                            what the last such hold came to
+--          then for each request that sets aside, the name of the hold; for 2, of each
+--          quota also that of the last such hold, or ''
 -- Returns  the number of living replicas, 0 without a beat; then for each quota of each
 --          request: wait, units used, reset, units set aside, units held by anyone
 
 local ALIVE = 10000000 -- microseconds after its last beat
+local CHARGES, AHEAD = 0, 2
+local TOLD = 5
 
 local now = account.now(ARGV[1])
-local alive = 0
+local reply = {0}
 local last = #KEYS
 if ARGV[2] ~= '' then
   local replicas = KEYS[last]
@@ -24,67 +30,74 @@ if ARGV[2] ~= '' then
   redis.call('ZADD', replicas, now, ARGV[2])
   redis.call('ZREMRANGEBYSCORE', replicas, '-inf', now - ALIVE)
   redis.call('PEXPIRE', replicas, ALIVE / 1000)
-  alive = redis.call('ZCARD', replicas)
+  reply[1] = redis.call('ZCARD', replicas)
 end
 
-local accounts, at = {}, 3
+local count = #ARGV[3] / 8
+local numbers = {struct.unpack('<' .. string.rep('d', count), ARGV[3])}
+local name_at = 4
+local function next_name()
+  name_at = name_at + 1
+  return ARGV[name_at - 1]
+end
+
+local accounts = {}
 for i = 1, last do
-  accounts[i] = account.open(KEYS[i], tonumber(ARGV[at]), tonumber(ARGV[at + 1]))
-  at = at + 2
+  accounts[i] = account.open(KEYS[i], numbers[2 * i - 1], numbers[2 * i], now)
 end
 
-local function charge(kind, it, cost, name, expires, most)
-  if kind == '' then
-    account.charge(it, cost, now)
-    return 0
-  end
-  if kind == 'r' then
+local function set_aside(kind, it, cost, name, expires, most)
+  if kind ~= AHEAD then
     account.hold(it, name, cost, expires, false)
     return cost
   end
   account.charge(it, cost, now)
   -- The last units are not for one process alone.
-  local ahead = math.min(most, math.floor((it.limit - account.used(it, now)) / 2))
+  local ahead = math.min(most, math.floor((it.limit - account.used(it)) / 2))
   ahead = math.max(0, ahead)
   account.hold(it, name, ahead, expires, true)
   return ahead
 end
 
-local reply = {alive}
-while at <= #ARGV do
-  local kind, count = string.match(ARGV[at], '^(%a?)(%d+)$')
+local at = 2 * last + 1
+while at < count do
+  local kind, quotas = numbers[at], numbers[at + 1]
+  at = at + 2
   local name, expires
-  at = at + 1
-  if kind ~= '' then
-    name, expires = ARGV[at], now + tonumber(ARGV[at + 1])
-    at = at + 2
+  local each = 2
+  if kind ~= CHARGES then
+    name, expires = next_name(), now + numbers[at]
+    at = at + 1
+    each = kind == AHEAD and 4 or 2
   end
-  local asked, waits, is_allowed = {}, {}, true
-  for i = 1, tonumber(count) do
-    local it, cost = accounts[tonumber(ARGV[at])], tonumber(ARGV[at + 1])
-    local most = 0
-    at = at + 2
-    if kind == 'l' then
-      most = tonumber(ARGV[at])
-      if ARGV[at + 1] ~= '' then
-        account.settle(it, ARGV[at + 1], tonumber(ARGV[at + 2]), now, true)
+  local is_allowed, told = true, #reply
+  for i = 0, quotas - 1 do
+    local it = accounts[numbers[at + i * each]]
+    if kind == AHEAD then
+      local before = next_name()
+      if before ~= '' then
+        account.settle(it, before, numbers[at + i * each + 3], now, true)
       end
-      at = at + 3
     end
-    asked[i] = {it, cost, most}
-    waits[i] = account.wait(it, cost, now)
-    is_allowed = is_allowed and waits[i] == 0
+    local wait = account.wait(it, numbers[at + i * each + 1], now)
+    reply[told + i * TOLD + 1] = wait
+    is_allowed = is_allowed and wait == 0
   end
-  for i, quota in ipairs(asked) do
-    local it, cost, most = unpack(quota)
-    local aside = is_allowed and charge(kind, it, cost, name, expires, most) or 0
-    local n = #reply
-    reply[n + 1], reply[n + 2] = waits[i], account.used(it, now)
-    reply[n + 3], reply[n + 4], reply[n + 5] = account.reset(it, now), aside, it.held
+  for _ = 1, quotas do
+    local it, cost, most = accounts[numbers[at]], numbers[at + 1], numbers[at + 2]
+    local aside = 0
+    if is_allowed and kind == CHARGES then
+      account.charge(it, cost, now)
+    elseif is_allowed then
+      aside = set_aside(kind, it, cost, name, expires, most)
+    end
+    reply[told + 2], reply[told + 3] = account.used(it), account.reset(it, now)
+    reply[told + 4], reply[told + 5] = aside, it.held
+    at, told = at + each, told + TOLD
   end
 end
 
-for _, it in ipairs(accounts) do
-  account.close(it, now)
+for i = 1, last do
+  account.close(accounts[i], now)
 end
 return reply

@@ -56,17 +56,18 @@ class MemoryStore:
         with self._lock:
             seconds = self._clock()
             now = microseconds(seconds)
-            account = self._accounts.get(name)
-            if account is None:
+            known = self._accounts.get(name)
+            if known is None:
                 account = Account(self._algorithm, limit, microseconds(window))
             else:
+                account = known
                 self._accounts.move_to_end(name)
             wait = account.wait(cost, now)
             if wait == 0 and cost:
                 account.charge(cost, now)
-                if name not in self._accounts:
+                if known is None:
                     self._keep(name, account, now)
-            return _decision(limit, window, account, wait, seconds)
+            return _decision(name, account, wait, seconds, now)
 
     def decide_now(
         self, quotas: Sequence[Quota], reserving: Reserving | None = None
@@ -86,7 +87,7 @@ class MemoryStore:
                     if quota.cost and _name(quota) not in self._accounts:
                         self._keep(_name(quota), account, now)
             return [
-                _decision(quota.limit, quota.window, account, wait, seconds)
+                _decision(_name(quota), account, wait, seconds, now)
                 for (quota, account), wait in zip(pairs, waits, strict=True)
             ]
 
@@ -157,14 +158,15 @@ def _take(
 
 
 def _decision(
-    limit: int, window: float, account: Account, wait: int, now: float
+    name: _Name, account: Account, wait: int, seconds: float, now: int
 ) -> Decision:
-    ticks = microseconds(now)
+    _, limit, window = name
+    used, reset = account.standing(now)
     return Decision(
         wait == 0,
         limit,
-        max(0, limit - account.used(ticks)),
-        seconds_until(account.reset(ticks), now),
-        seconds_until(wait, now) if wait else 0.0,
+        limit - used if used < limit else 0,
+        seconds_until(reset, seconds, now),
+        seconds_until(wait, seconds, now) if wait else 0.0,
         window,
     )

@@ -12,8 +12,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
-from weakref import WeakKeyDictionary
 
+from resilient_http.loops import running_loop
 from server_kit.ratelimit.events import RedisBack, RedisDown
 from server_kit.ratelimit.leases import Ahead
 from server_kit.ratelimit.machines import Algorithm
@@ -21,15 +21,15 @@ from server_kit.ratelimit.outage import Fallback
 from server_kit.ratelimit.quota import Decision, Quota, microseconds
 from server_kit.ratelimit.refusals import Refusals, Standing
 from server_kit.ratelimit.stores import Reserving
-from server_kit.ratelimit.stores.lane import Lane
+from server_kit.ratelimit.stores.lane import Answers, Lane
 from server_kit.ratelimit.stores.wire import Part, Request, Stood, pack, unpack
-from server_kit.redis import RedisLink, RedisUnavailableError, Script
+from server_kit.redis import ByLoop, RedisLink, RedisUnavailableError, Script
 
 _HERE: Final = Path(__file__).parent
 
 
 def _script(algorithm: Algorithm, action: str) -> Script:
-    parts = (f"{algorithm}.lua", "account.lua", f"{action}.lua")
+    parts = (f"{algorithm}.lua", "holds.lua", "account.lua", f"{action}.lua")
     return Script.of(*[_HERE / part for part in parts])
 
 
@@ -96,8 +96,8 @@ class RedisStore:
         self._address = lru_cache(maxsize=10_000)(_Addresses(space))
         self._me = uuid4().hex
         self._beat_at = -_BEAT_EVERY
-        self._lanes: WeakKeyDictionary[Any, Lane] = WeakKeyDictionary()
-        self._probers: WeakKeyDictionary[Any, asyncio.Task[None]] = WeakKeyDictionary()
+        self._lanes: ByLoop[Lane] = ByLoop()
+        self._probers: ByLoop[asyncio.Task[None]] = ByLoop()
         self._down_at = 0.0
         self._now = ""  # for tests: the time, in microseconds, in place of Redis' own
 
@@ -214,13 +214,9 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """Close the connections, those of a client that was handed in excepted."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        lane = self._lanes.pop(loop, None)
+        lane = self._lanes.pop()
         if lane is not None:
-            await lane.aclose()
+            lane.close()
         await self._link.aclose()
 
     def _amending(self, hold: str, quota: Quota, cost: int) -> tuple[str | int, ...]:
@@ -238,37 +234,39 @@ class RedisStore:
     # How a decision is made.
 
     def _lane(self) -> Lane:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
+        lane = self._lanes.here()
+        if lane is not None:
+            return lane
+        if running_loop() is None:
             raise RuntimeError(
                 "rate limits in Redis need asyncio, and this is another event loop:"
                 " keep them in memory there (redis=None)"
-            ) from None
-        lane = self._lanes.get(loop)
-        if lane is None:
-            lane = self._lanes[loop] = Lane(self._ask, self._timeout)
-        return lane
+            )
+        return self._lanes.put(Lane(self._ask, self._timeout))
 
-    async def _ask(
-        self, requests: list[Request], within: float
-    ) -> list[list[Stood]] | None:
+    def _ask(
+        self,
+        requests: list[Request],
+        within: float,
+        then: Callable[[Answers | None], None],
+    ) -> None:
         beat = ""
         if self._fallback.needs_replicas:
             now = self._clock()
             if now - self._beat_at >= _BEAT_EVERY:
                 self._beat_at, beat = now, self._me
         keys, args = pack(requests, beat=beat, replicas=self._replicas, now=self._now)
-        try:
-            reply = await self._link.call(
-                self._decide_script, keys, args, within=within
-            )
-        except RedisUnavailableError:
-            self._look_after()
-            return None
-        if beat:
-            self._fallback.replicas = reply[0]
-        return unpack(requests, reply)
+
+        def told(reply: Any) -> None:
+            if isinstance(reply, BaseException):
+                self._look_after()
+                then(None)
+                return
+            if beat:
+                self._fallback.replicas = reply[0]
+            then(unpack(requests, reply))
+
+        self._link.begin(self._decide_script, keys, args, within=within, then=told)
 
     # Without Redis.
 
@@ -287,10 +285,9 @@ class RedisStore:
 
     def _look_after(self) -> None:
         """See to it that somebody looks whether Redis is back."""
-        loop = asyncio.get_running_loop()
-        prober = self._probers.get(loop)
+        prober = self._probers.here()
         if prober is None or prober.done():
-            self._probers[loop] = self._link.spawn(self._probe())
+            self._probers.put(self._link.spawn(self._probe()))
 
     async def _probe(self) -> None:
         address = self._address(*_PROBE)

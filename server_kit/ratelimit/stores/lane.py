@@ -1,24 +1,33 @@
 """Round trips, shared by all who wait at the same moment. asyncio only."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from server_kit.ratelimit.stores.wire import Request, Stood
 
-MOST: Final = 128
-"""Requests in one round trip: Redis does nothing else meanwhile."""
+MOST: Final = 32
+"""Requests in one round trip: while Redis decides on some, others are made or told."""
 
-Ask: TypeAlias = Callable[[list[Request], float], Awaitable[list[list[Stood]] | None]]
-"""Asks Redis, within so many seconds. None: it is not to be had."""
+AT_ONCE: Final = 2
+"""Round trips at a time."""
+
+_LEAST: Final = 0.4
+"""Of the timeout, for a round trip: it is no sign of Redis that the loop was busy."""
+
+Answers: TypeAlias = list[list[Stood]]
+Ask: TypeAlias = Callable[
+    [list[Request], float, Callable[[Answers | None], None]], None
+]
+"""Asks Redis, within so many seconds, and calls the last. None: it is not to be had."""
 
 
 class Lane:
-    """The round trips of one event loop, one after the other.
+    """The round trips of one event loop.
 
     A request goes out with all that were made in the same round of the loop. Those that
-    come while a reply is awaited go out together after it. So one caller waits for
-    nothing but Redis, and many cost it little more than one.
+    come while all round trips are under way go out together after one of them. So one
+    caller waits for nothing but Redis, and many cost it little more than one.
 
     Args:
         ask: Asks Redis.
@@ -31,7 +40,9 @@ class Lane:
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Waiting] = []
-        self._running: asyncio.Task[None] | None = None
+        self._under_way = 0
+        self._is_about_to_send = False
+        self._came_alone = True
 
     async def decide(self, request: Request) -> list[Stood] | None:
         """Return how the accounts stood; None if Redis is not to be had.
@@ -40,43 +51,45 @@ class Lane:
         """
         answer: asyncio.Future[list[Stood] | None] = self._loop.create_future()
         self._waiting.append((request, answer, self._loop.time()))
-        if self._running is None:
-            self._running = self._loop.create_task(self._run())
+        if self._under_way < AT_ONCE and not self._is_about_to_send:
+            if self._came_alone:
+                self._send()
+            else:
+                self._is_about_to_send = True
+                self._loop.call_soon(self._send)
         return await answer
 
-    async def aclose(self) -> None:
-        """Stop; who still waits is left without an answer."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
+    def close(self) -> None:
+        """Leave who still waits without an answer."""
+        _leave(self._waiting)
 
-    async def _run(self) -> None:
-        try:
-            while self._waiting:
-                await self._go()
-        finally:
-            self._running = None
-            _leave(self._waiting)
+    def _send(self) -> None:
+        self._is_about_to_send = False
+        self._came_alone = len(self._waiting) <= 1
+        while self._waiting and self._under_way < AT_ONCE:
+            sent = [it for it in self._waiting[:MOST] if not it[1].done()]
+            del self._waiting[:MOST]
+            if sent:
+                self._go(sent)
 
-    async def _go(self) -> None:
-        sent = [it for it in self._waiting[:MOST] if not it[1].done()]
-        del self._waiting[:MOST]
-        if not sent:
-            return
-        waited = self._loop.time() - sent[0][2]
-        try:
-            answers = await self._ask(
-                [request for request, _, _ in sent], max(0.0, self._timeout - waited)
-            )
+    def _go(self, sent: "list[_Waiting]") -> None:
+        def told(answers: Answers | None) -> None:
+            self._under_way -= 1
             if answers is None:
+                _leave(sent)
                 # The next would wait as long, for no better answer.
                 _leave(self._waiting)
                 return
-            for (_, future, _), answer in zip(sent, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
-        finally:
-            _leave(sent)
+            for (_, answer, _), stood in zip(sent, answers, strict=True):
+                if not answer.done():
+                    answer.set_result(stood)
+            if self._waiting:
+                self._send()
+
+        self._under_way += 1
+        waited = self._loop.time() - sent[0][2]
+        left = max(_LEAST * self._timeout, self._timeout - waited)
+        self._ask([request for request, _, _ in sent], left, told)
 
 
 _Waiting: TypeAlias = tuple[Request, "asyncio.Future[list[Stood] | None]", float]

@@ -1,32 +1,25 @@
 -- A level: what has been charged to a quota. Here in slices, as `machines.SlidingWindow`.
 --
 -- A level is {limit, window, slices, taken}; slices alternate when one began and what it
--- holds, the oldest first. Times are microseconds.
+-- holds, the oldest first. Times are microseconds. Who asks about a time calls `forward`
+-- to it before.
 
 local SLICES = 10
 local level = {}
 
-function level.read(packed, limit, window)
-  local slices, taken = packed and cmsgpack.unpack(packed) or {}, 0
+function level.read(slices, limit, window)
+  local taken = 0
   for i = 2, #slices, 2 do
     taken = taken + slices[i]
   end
   return {limit = limit, window = window, slices = slices, taken = taken}
 end
 
-function level.write(it)
-  return cmsgpack.pack(it.slices)
-end
-
-function level.copy(it)
-  return level.read(level.write(it), it.limit, it.window)
-end
-
-function level.taken(it, now)
+function level.forward(it, now)
   local slices = it.slices
   local n = #slices
   if n == 0 then
-    return 0
+    return
   end
   if slices[n - 1] > now then -- the clock was set back
     for i = 1, n, 2 do
@@ -41,11 +34,10 @@ function level.taken(it, now)
   if first > 1 then
     it.slices = {unpack(slices, first)}
   end
-  return it.taken
 end
 
 function level.wait(it, most, now)
-  local too_many, left = level.taken(it, now) - most, 0
+  local too_many, left = it.taken - most, 0
   for i = 1, #it.slices, 2 do
     if too_many <= 0 then
       break
@@ -56,26 +48,30 @@ function level.wait(it, most, now)
   return left
 end
 
+function level.reset(it, now)
+  local newest = it.slices[#it.slices - 1]
+  return newest and newest + it.window - now or 0
+end
+
 function level.charge(it, cost, now)
   if cost == 0 then
     return
   end
-  local is_over = level.taken(it, now) > it.limit
   local slices = it.slices
   local n = #slices
-  it.taken = it.taken + cost
   if n > 0 and (now - slices[n - 1]) * SLICES < it.window
       and slices[n] + cost <= math.floor(it.limit / SLICES) then
     slices[n] = slices[n] + cost
-  elseif is_over then
+  elseif it.taken > it.limit then
     slices[n - 1], slices[n] = now, slices[n] + cost
   else
     slices[n + 1], slices[n + 2] = now, cost
   end
+  it.taken = it.taken + cost
 end
 
-function level.give_back(it, cost, now)
-  local left = math.min(cost, level.taken(it, now))
+function level.give_back(it, cost)
+  local left = math.min(cost, it.taken)
   local slices = it.slices
   it.taken = it.taken - left
   while left > 0 do
@@ -87,5 +83,10 @@ function level.give_back(it, cost, now)
       slices[n], slices[n - 1] = nil, nil
     end
   end
+end
+
+-- What `read` reads.
+function level.plain(it)
+  return it.slices
 end
 

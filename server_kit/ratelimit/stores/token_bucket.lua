@@ -1,29 +1,20 @@
 -- A level: what has been charged to a quota. Here as a bucket, as `machines.TokenBucket`.
 --
--- A level is {limit, window, since, units}: the units taken since it was last full.
--- Times are microseconds.
+-- A level is {limit, window, since, units, taken}: the units taken since it was last
+-- full, and those of them that are not back. Times are microseconds. Who asks about a
+-- time calls `forward` to it before.
 
 local level = {}
 
-function level.read(packed, limit, window)
-  local since, units = 0, 0
-  if packed then
-    since, units = unpack(cmsgpack.unpack(packed))
-  end
-  return {limit = limit, window = window, since = since, units = units}
+function level.read(found, limit, window)
+  return {
+    limit = limit, window = window, since = found[1] or 0, units = found[2] or 0,
+    taken = 0}
 end
 
-function level.write(it)
-  return cmsgpack.pack({it.since, it.units})
-end
-
-function level.copy(it)
-  return level.read(level.write(it), it.limit, it.window)
-end
-
-function level.taken(it, now)
+function level.forward(it, now)
   if it.units == 0 then
-    return 0
+    return
   end
   local passed = now - it.since
   if passed < 0 then -- the clock was set back
@@ -35,16 +26,14 @@ function level.taken(it, now)
     it.units = math.max(0, it.units - windows * it.limit)
     passed = passed - windows * it.window
   end
-  local left = it.units - math.floor(passed * it.limit / it.window)
-  if left <= 0 then
+  it.taken = math.max(0, it.units - math.floor(passed * it.limit / it.window))
+  if it.taken == 0 then
     it.units = 0
-    return 0
   end
-  return left
 end
 
 function level.wait(it, most, now)
-  if level.taken(it, now) <= most then
+  if it.taken <= most then
     return 0
   end
   local missing = it.units - most
@@ -56,15 +45,25 @@ function level.wait(it, most, now)
   return it.since + passed - now
 end
 
-function level.charge(it, cost, now)
-  local taken = level.taken(it, now)
-  if taken == 0 then
-    it.since = now
-  end
-  it.units = it.units + math.min(cost, it.limit - taken)
+function level.reset(it, now)
+  return level.wait(it, 0, now)
 end
 
-function level.give_back(it, cost, now)
-  it.units = it.units - math.min(cost, level.taken(it, now))
+function level.charge(it, cost, now)
+  if it.taken == 0 then
+    it.since = now
+  end
+  cost = math.min(cost, it.limit - it.taken)
+  it.units, it.taken = it.units + cost, it.taken + cost
+end
+
+function level.give_back(it, cost)
+  cost = math.min(cost, it.taken)
+  it.units, it.taken = it.units - cost, it.taken - cost
+end
+
+-- What `read` reads.
+function level.plain(it)
+  return {it.since, it.units}
 end
 

@@ -1,12 +1,17 @@
 """Requests as the words of `decide.lua`, and its reply as numbers: pure."""
 
 from collections.abc import Sequence
+from struct import pack as pack_numbers
 from typing import Final, NamedTuple, TypeAlias
 
 from server_kit.ratelimit.leases import Ahead
 
 PER_QUOTA: Final = 5
 """Numbers in a reply, for each quota of each request."""
+
+_CHARGES: Final = 0
+_SETS_ASIDE: Final = 1
+_TAKES_AHEAD: Final = 2
 
 Reply: TypeAlias = Sequence[int]
 
@@ -53,7 +58,7 @@ class Stood(NamedTuple):
 
 def pack(
     requests: Sequence[Request], *, beat: str, replicas: str, now: str
-) -> tuple[list[str], list[str | int]]:
+) -> tuple[list[str], list[str | bytes]]:
     """Return the keys and the arguments of the script.
 
     Args:
@@ -64,14 +69,16 @@ def pack(
 
     """
     places: dict[str, int] = {}
-    head: list[str | int] = [now, beat]
-    body: list[str | int] = []
+    head: list[int] = []
+    body: list[int] = []
+    names: list[str] = []
     for parts, hold, expires in requests:
         if not hold:
-            body.append(len(parts))
+            body += (_CHARGES, len(parts))
         else:
-            kind = "r" if parts[0].ahead is None else "l"
-            body += (f"{kind}{len(parts)}", hold, expires)
+            kind = _SETS_ASIDE if parts[0].ahead is None else _TAKES_AHEAD
+            body += (kind, len(parts), expires)
+            names.append(hold)
         for address, limit, window, cost, ahead in parts:
             place = places.get(address)
             if place is None:
@@ -79,11 +86,13 @@ def pack(
                 head += (limit, window)
             body += (place, cost)
             if ahead is not None:
-                body += ahead
+                body += (ahead.most, ahead.used)
+                names.append(ahead.last)
     keys = list(places)
     if beat:
         keys.append(replicas)
-    return keys, head + body
+    numbers = pack_numbers(f"<{len(head) + len(body)}d", *head, *body)
+    return keys, [now, beat, numbers, *names]
 
 
 def unpack(requests: Sequence[Request], reply: Reply) -> list[list[Stood]]:
