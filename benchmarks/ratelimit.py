@@ -177,10 +177,7 @@ def _counter() -> Decide:
 
 
 def _ours(limiter: RateLimiter) -> Decide:
-    async def decide(key: str) -> object:
-        return await limiter.check(key, limit=_LIMIT, window=_WINDOW)
-
-    return decide
+    return partial(limiter.check, limit=_LIMIT, window=_WINDOW)
 
 
 def _limits(limiter: Any) -> Decide:

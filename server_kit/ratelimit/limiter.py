@@ -88,10 +88,9 @@ class RateLimiter:
         for listener in self._listeners:
             if not callable(listener):
                 raise TypeError(f"listeners must be callables, got {listener!r}")
-        self._memory: MemoryStore | None = None
         self._store: Store
         if redis is None:
-            self._store = self._memory = MemoryStore(algorithm, clock, max_keys)
+            self._store = MemoryStore(algorithm, clock, max_keys)
             return
         check_redis("redis", redis)
         store = RedisStore(
@@ -122,11 +121,8 @@ class RateLimiter:
             ValueError: An argument is out of its range, or `cost` is more than `limit`.
 
         """
-        if self._memory is not None:
-            check_quota(key, limit, window, cost)
-            return self._memory.decide_one(key, limit, window, cost)
-        decisions = await self._store.decide([Quota(key, limit, window, cost)])
-        return decisions[0]
+        check_quota(key, limit, window, cost)
+        return await self._store.decide_one(key, limit, window, cost)
 
     async def check_all(self, quotas: Iterable[Quota]) -> Decision:
         """Take the cost of every quota if all have room, else of none.

@@ -32,6 +32,11 @@ class Store(Protocol):
     ) -> list[Decision]:
         """Charge all of `quotas` if all have room, else none; no two are the same."""
 
+    async def decide_one(
+        self, key: str, limit: int, window: float, cost: int
+    ) -> Decision:
+        """Decide about one quota, which is known to be one."""
+
     async def settle(
         self, quotas: Sequence[Quota], costs: Sequence[int], reserving: Reserving
     ) -> None:

@@ -50,7 +50,9 @@ class MemoryStore:
         """Charge all of `quotas` if all have room, else none; no two are the same."""
         return self.decide_now(quotas, reserving)
 
-    def decide_one(self, key: str, limit: int, window: float, cost: int) -> Decision:
+    async def decide_one(
+        self, key: str, limit: int, window: float, cost: int
+    ) -> Decision:
         """Decide about the one quota that most requests have."""
         name = (key, limit, window)
         with self._lock:

@@ -118,6 +118,20 @@ class RedisStore:
             request = Request(request.parts, reserving.name, expires)
         return self.told(quotas, addresses, await self.ask(request))
 
+    async def decide_one(
+        self, key: str, limit: int, window: float, cost: int
+    ) -> Decision:
+        """Decide about the one quota that most requests have."""
+        if self._link.is_down or self._refusals:
+            decisions = await self.decide([Quota(key, limit, window, cost)])
+            return decisions[0]
+        address = self._address(key, limit, window)
+        part = Part(address, limit, microseconds(window), cost)
+        stood = await self._lane().decide(Request((part,)))
+        if stood is None:
+            return self._without([Quota(key, limit, window, cost)])[0]
+        return self._decision(limit, window, cost, address, stood[0])
+
     def addresses(self, quotas: Sequence[Quota]) -> list[str]:
         """Return where the accounts are, in the order of their quotas."""
         return [self._address(it.key, it.limit, it.window) for it in quotas]
@@ -159,21 +173,10 @@ class RedisStore:
         """Return what that means."""
         if stood is None:
             return self._without(quotas)
-        decisions = []
-        for quota, address, it in zip(quotas, addresses, stood, strict=True):
-            decision = Decision(
-                it.wait == 0,
-                quota.limit,
-                max(0, quota.limit - it.used),
-                it.reset / _SECOND,
-                it.wait / _SECOND,
-                quota.window,
-            )
-            if it.wait and not it.held:
-                told = Standing(decision.retry_after, decision.reset_after)
-                self._refusals.note(address, quota.cost, told, self._clock())
-            decisions.append(decision)
-        return decisions
+        return [
+            self._decision(quota.limit, quota.window, quota.cost, address, it)
+            for quota, address, it in zip(quotas, addresses, stood, strict=True)
+        ]
 
     def settle_later(self, quota: Quota, hold: str, cost: int) -> None:
         """Settle a lease in the background; if that fails, it expires as used."""
@@ -218,6 +221,23 @@ class RedisStore:
         if lane is not None:
             lane.close()
         await self._link.aclose()
+
+    def _decision(
+        self, limit: int, window: float, cost: int, address: str, stood: Stood
+    ) -> Decision:
+        wait, used, reset, _, held = stood
+        decision = Decision(
+            wait == 0,
+            limit,
+            limit - used if used < limit else 0,
+            reset / _SECOND,
+            wait / _SECOND,
+            window,
+        )
+        if wait and not held:
+            told = Standing(decision.retry_after, decision.reset_after)
+            self._refusals.note(address, cost, told, self._clock())
+        return decision
 
     def _amending(self, hold: str, quota: Quota, cost: int) -> tuple[str | int, ...]:
         counts_as_used = 1

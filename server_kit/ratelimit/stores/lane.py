@@ -40,24 +40,27 @@ class Lane:
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Waiting] = []
+        self._since = 0.0
         self._under_way = 0
         self._is_about_to_send = False
         self._came_alone = True
 
-    async def decide(self, request: Request) -> list[Stood] | None:
-        """Return how the accounts stood; None if Redis is not to be had.
+    def decide(self, request: Request) -> "asyncio.Future[list[Stood] | None]":
+        """Return how the accounts stood, later; None if Redis is not to be had.
 
         Cancelled before the request was sent, nothing is charged.
         """
         answer: asyncio.Future[list[Stood] | None] = self._loop.create_future()
-        self._waiting.append((request, answer, self._loop.time()))
+        if not self._waiting:
+            self._since = self._loop.time()
+        self._waiting.append((request, answer))
         if self._under_way < AT_ONCE and not self._is_about_to_send:
             if self._came_alone:
                 self._send()
             else:
                 self._is_about_to_send = True
                 self._loop.call_soon(self._send)
-        return await answer
+        return answer
 
     def close(self) -> None:
         """Leave who still waits without an answer."""
@@ -80,23 +83,23 @@ class Lane:
                 # The next would wait as long, for no better answer.
                 _leave(self._waiting)
                 return
-            for (_, answer, _), stood in zip(sent, answers, strict=True):
+            for (_, answer), stood in zip(sent, answers, strict=True):
                 if not answer.done():
                     answer.set_result(stood)
             if self._waiting:
                 self._send()
 
         self._under_way += 1
-        waited = self._loop.time() - sent[0][2]
+        waited = self._loop.time() - self._since
         left = max(_LEAST * self._timeout, self._timeout - waited)
-        self._ask([request for request, _, _ in sent], left, told)
+        self._ask([request for request, _ in sent], left, told)
 
 
-_Waiting: TypeAlias = tuple[Request, "asyncio.Future[list[Stood] | None]", float]
+_Waiting: TypeAlias = tuple[Request, "asyncio.Future[list[Stood] | None]"]
 
 
 def _leave(waiting: list[_Waiting]) -> None:
-    for _, answer, _ in waiting:
+    for _, answer in waiting:
         if not answer.done():
             answer.set_result(None)
     waiting.clear()

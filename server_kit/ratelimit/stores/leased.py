@@ -54,6 +54,13 @@ class LeasedStore:
         stood = await self._ask(quotas, addresses, wants, now)
         return self._store.told(quotas, addresses, stood)
 
+    async def decide_one(
+        self, key: str, limit: int, window: float, cost: int
+    ) -> Decision:
+        """Decide about the one quota that most requests have."""
+        decisions = await self.decide([Quota(key, limit, window, cost)])
+        return decisions[0]
+
     async def settle(
         self, quotas: Sequence[Quota], costs: Sequence[int], reserving: Reserving
     ) -> None:
