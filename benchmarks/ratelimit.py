@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
+from benchmarks.charts import bar_chart
 from benchmarks.figures import BARE, Verdict, figures
 from benchmarks.report import Run, bars, console, row, save, section, table
 from benchmarks.rounds import Plan, Repeat, measure
@@ -76,6 +78,7 @@ def main() -> int:
     terminal.print(grid)
     if not arguments.quick:
         terminal.print(f"raw: {save(run)}")
+        terminal.print(f"chart: {_chart(run)}")
     return 1 if arguments.check and not run.holds else 0
 
 
@@ -110,6 +113,14 @@ def _verdicts(run: Run) -> list[Verdict]:
         Verdict(MEMORY, KIT, "µs", figures(run.samples[MEMORY])[KIT].cpu, IN_MEMORY),
         Verdict(LEASED, KIT, "round trips", run.more["round_trips"], ROUND_TRIPS),
     ]
+
+
+def _chart(run: Run) -> Path:
+    walls = {
+        str(where): {name: found.wall for name, found in figures(samples).items()}
+        for where, samples in run.samples.items()
+    }
+    return bar_chart("ratelimit", run.title, "µs a decision", walls)
 
 
 def _repeat(decide: Decide, callers: list[str]) -> Repeat:

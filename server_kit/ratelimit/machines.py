@@ -9,7 +9,6 @@ the same in Redis (`stores/*.lua`) come to the same numbers. Should the clock st
 nobody is locked out for longer than a window.
 """
 
-from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 SLICES: Final = 10
@@ -19,10 +18,16 @@ Algorithm: TypeAlias = Literal["sliding_window", "token_bucket"]
 
 
 class Level(Protocol):
-    """How much of a quota has been charged, and when that comes back."""
+    """How much of a quota has been charged, and when that comes back.
 
-    def taken(self, now: int) -> int:
-        """Return how many units are taken."""
+    Who asks about a time calls `forward` to it before.
+    """
+
+    taken: int
+    """Units that are taken."""
+
+    def forward(self, now: int) -> None:
+        """Let all come back that is back by `now`."""
 
     def until(self, most: int, now: int) -> int:
         """Return in how many microseconds no more than `most` will be taken."""
@@ -33,7 +38,7 @@ class Level(Protocol):
     def charge(self, cost: int, now: int) -> None:
         """Take `cost` units, whether they are there or not."""
 
-    def give_back(self, cost: int, now: int) -> None:
+    def give_back(self, cost: int) -> None:
         """Undo the latest charges, as far as `cost` units or as there are any."""
 
     def copy(self) -> "Level":
@@ -59,7 +64,7 @@ class SlidingWindow:
     use is uneven; slices on a fixed grid, when it falls on the edge of one.
     """
 
-    __slots__ = ("_limit", "_slices", "_taken", "_tenth", "_window")
+    __slots__ = ("_limit", "_slices", "_tenth", "_window", "taken")
 
     def __init__(self, limit: int, window: int) -> None:
         self._limit = limit
@@ -67,22 +72,23 @@ class SlidingWindow:
         self._tenth = limit // SLICES
         # Pairs of when it began and what it holds, the oldest first.
         self._slices: list[list[int]] = []
-        self._taken = 0
+        self.taken = 0
 
-    def taken(self, now: int) -> int:
-        """Return how many units are taken."""
+    def forward(self, now: int) -> None:
+        """Let all come back that is back by `now`."""
         slices = self._slices
-        if slices:
-            if slices[-1][0] > now:
-                self._set_back(now)
-            forgotten = now - self._window
-            while slices and slices[0][0] <= forgotten:
-                self._taken -= slices.pop(0)[1]
-        return self._taken
+        if not slices:
+            return
+        if slices[-1][0] > now:  # the clock was set back
+            for pair in slices:
+                pair[0] = min(pair[0], now)
+        forgotten = now - self._window
+        while slices and slices[0][0] <= forgotten:
+            self.taken -= slices.pop(0)[1]
 
     def until(self, most: int, now: int) -> int:
         """Return in how many microseconds no more than `most` will be taken."""
-        too_many = self.taken(now) - most
+        too_many = self.taken - most
         left = 0
         for since, units in self._slices:
             if too_many <= 0:
@@ -93,19 +99,12 @@ class SlidingWindow:
 
     def reset(self, now: int) -> int:
         """Return in how many microseconds none will be taken."""
-        if not self._slices:
-            return 0
-        left = self._slices[-1][0] + self._window - now
-        if left > self._window:  # the clock was set back
-            return self._window
-        return max(0, left)
+        return self._slices[-1][0] + self._window - now if self._slices else 0
 
     def charge(self, cost: int, now: int) -> None:
         """Take `cost` units, whether they are there or not."""
         if cost == 0:
             return
-        is_over = self.taken(now) > self._limit
-        self._taken += cost
         slices = self._slices
         newest = slices[-1] if slices else None
         if newest is not None and (
@@ -113,15 +112,17 @@ class SlidingWindow:
             and newest[1] + cost <= self._tenth
         ):
             newest[1] += cost
-        elif is_over:  # by what turned out to cost more: memory is bounded all the same
+        elif self.taken > self._limit:
+            # By what turned out to cost more: memory is bounded all the same.
             slices[-1] = [now, slices[-1][1] + cost]
         else:
             slices.append([now, cost])
+        self.taken += cost
 
-    def give_back(self, cost: int, now: int) -> None:
+    def give_back(self, cost: int) -> None:
         """Undo the latest charges, as far as `cost` units or as there are any."""
-        left = min(cost, self.taken(now))
-        self._taken -= left
+        left = min(cost, self.taken)
+        self.taken -= left
         slices = self._slices
         while left:
             undone = min(left, slices[-1][1])
@@ -134,12 +135,8 @@ class SlidingWindow:
         """Return one that goes on by itself."""
         twin = SlidingWindow(self._limit, self._window)
         twin._slices = [pair.copy() for pair in self._slices]
-        twin._taken = self._taken
+        twin.taken = self.taken
         return twin
-
-    def _set_back(self, now: int) -> None:
-        for pair in self._slices:
-            pair[0] = min(pair[0], now)
 
 
 class TokenBucket:
@@ -148,21 +145,23 @@ class TokenBucket:
     The generic cell rate algorithm (ITU-T I.371, "virtual scheduling"), told by the
     units taken since it was last full: adding up times would add up their rounding, and
     cost a caller the end of a burst. A window that begins with a burst may see nearly
-    twice the limit. What is charged beyond the limit is forgiven.
+    twice the limit. What is charged beyond the limit is forgiven. A unit that is not
+    back yet counts whole.
     """
 
-    __slots__ = ("_limit", "_since", "_units", "_window")
+    __slots__ = ("_limit", "_since", "_units", "_window", "taken")
 
     def __init__(self, limit: int, window: int) -> None:
         self._limit = limit
         self._window = window
         self._since = 0
         self._units = 0
+        self.taken = 0
 
-    def taken(self, now: int) -> int:
-        """Return how many units are taken; one that is not back yet counts whole."""
+    def forward(self, now: int) -> None:
+        """Let all come back that is back by `now`."""
         if self._units == 0:
-            return 0
+            return
         passed = now - self._since
         if passed < 0:  # the clock was set back
             self._since, passed = now, 0
@@ -173,15 +172,13 @@ class TokenBucket:
             self._since += windows * self._window
             self._units = max(0, self._units - windows * self._limit)
             passed -= windows * self._window
-        left = self._units - passed * self._limit // self._window
-        if left <= 0:
-            self._units = 0
-            return 0
-        return left
+        self.taken = self._units - passed * self._limit // self._window
+        if self.taken <= 0:
+            self._units = self.taken = 0
 
     def until(self, most: int, now: int) -> int:
         """Return in how many microseconds no more than `most` will be taken."""
-        if self.taken(now) <= most:
+        if self.taken <= most:
             return 0
         returned = -((most - self._units) * self._window // self._limit)
         return self._since + returned - now
@@ -192,19 +189,22 @@ class TokenBucket:
 
     def charge(self, cost: int, now: int) -> None:
         """Take `cost` units, whether they are there or not."""
-        taken = self.taken(now)
-        if taken == 0:
+        if self.taken == 0:
             self._since = now
-        self._units += min(cost, self._limit - taken)
+        charged = min(cost, self._limit - self.taken)
+        self._units += charged
+        self.taken += charged
 
-    def give_back(self, cost: int, now: int) -> None:
+    def give_back(self, cost: int) -> None:
         """Undo the latest charges, as far as `cost` units or as there are any."""
-        self._units -= min(cost, self.taken(now))
+        undone = min(cost, self.taken)
+        self._units -= undone
+        self.taken -= undone
 
     def copy(self) -> "TokenBucket":
         """Return one that goes on by itself."""
         twin = TokenBucket(self._limit, self._window)
-        twin._since, twin._units = self._since, self._units
+        twin._since, twin._units, twin.taken = self._since, self._units, self.taken
         return twin
 
 
@@ -234,7 +234,7 @@ class Account:
 
     Not safe from threads. What is set aside takes up room until it is settled or
     expires; only then is it charged, so that it is remembered for a window after the
-    last of it can have been used.
+    last of it can have been used. Who asks about a time calls `forward` to it before.
     """
 
     __slots__ = ("_held", "_holds", "_level", "_limit", "_window")
@@ -246,38 +246,44 @@ class Account:
         self._holds = _NONE
         self._held = 0
 
-    def used(self, now: int) -> int:
-        """Return how many units are not there: at times more than the limit."""
+    @property
+    def used(self) -> int:
+        """How many units are not there: at times more than the limit."""
+        return self._level.taken + self._held
+
+    def forward(self, now: int) -> None:
+        """Let all come back that is back by `now`."""
         if self._holds:
             self._expire(now)
-        return self._level.taken(now) + self._held
+        self._level.forward(now)
 
     def wait(self, cost: int, now: int) -> int:
         """Return in how many microseconds `cost` units will be there; 0 if they are.
 
         Waiting exactly so long is always enough, if nobody else takes them.
         """
-        if cost == 0 or self.used(now) + cost <= self._limit:
+        most = self._limit - cost
+        if cost == 0 or self._level.taken + self._held <= most:
             return 0
-        return self._until(self._limit - cost, now)
+        return (
+            self._level.until(most, now) if not self._holds else self._until(most, now)
+        )
 
     def charge(self, cost: int, now: int) -> None:
         """Take `cost` units."""
         self._level.charge(cost, now)
 
-    def standing(self, now: int) -> tuple[int, int]:
-        """Return how many units are used, and in how many microseconds none will be."""
-        used = self.used(now)
-        if used == 0:
-            return 0, 0
+    def reset(self, now: int) -> int:
+        """Return in how many microseconds all units will be there, at the latest."""
         latest = self._level.reset(now)
-        for hold in self._holds.values():
-            latest = max(latest, hold.expires + hold.is_used * self._window - now)
-        return used, latest
+        if self._holds:
+            for hold in self._holds.values():
+                latest = max(latest, hold.expires + hold.is_used * self._window - now)
+        return latest
 
-    def refund(self, cost: int, now: int) -> None:
+    def refund(self, cost: int) -> None:
         """Undo the latest charges, as far as `cost` units or as there are any."""
-        self._level.give_back(cost, now)
+        self._level.give_back(cost)
 
     def hold(self, name: str, hold: Hold) -> None:
         """Set units aside. No other hold has this name."""
@@ -291,7 +297,6 @@ class Account:
 
         One that has expired is charged all the same, unless it counted as used then.
         """
-        self.used(now)
         hold = self._holds.pop(name, None)
         if hold is not None:
             self._held -= hold.units
@@ -305,15 +310,11 @@ class Account:
             self._holds.pop(name)
             self._held -= hold.units
             if hold.is_used:
+                self._level.forward(hold.expires)
                 self._level.charge(hold.units, hold.expires)
 
     def _until(self, most: int, now: int) -> int:
         """Return in how many microseconds no more than `most` will be used."""
-        used = self.used(now)
-        if used <= most:
-            return 0
-        if not self._holds:
-            return self._level.until(most, now)
         level, held, at = self._level.copy(), self._held, now
         for _, hold in self._by_expiry():
             if held <= most:
@@ -322,10 +323,10 @@ class Account:
                     return then - now
             held -= hold.units
             at = hold.expires
+            level.forward(at)
             if hold.is_used:
                 level.charge(hold.units, at)
         return at + level.until(most, at) - now
 
-    def _by_expiry(self) -> Iterator[tuple[str, Hold]]:
-        holds = self._holds.items()
-        return iter(sorted(holds, key=lambda it: (it[1].expires, it[0])))
+    def _by_expiry(self) -> list[tuple[str, Hold]]:
+        return sorted(self._holds.items(), key=lambda it: (it[1].expires, it[0]))

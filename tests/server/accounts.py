@@ -14,19 +14,22 @@ class InSeconds:
         self.account = Account(algorithm, limit, microseconds(window))
 
     def used(self, now: float) -> int:
-        return self.account.used(microseconds(now))
+        self.account.forward(microseconds(now))
+        return self.account.used
 
     def wait(self, cost: int, now: float) -> float:
         ticks = microseconds(now)
+        self.account.forward(ticks)
         return seconds_until(self.account.wait(cost, ticks), now, ticks)
 
     def charge(self, cost: int, now: float) -> None:
+        self.account.forward(microseconds(now))
         self.account.charge(cost, microseconds(now))
 
     def reset(self, now: float) -> float:
         ticks = microseconds(now)
-        _, reset = self.account.standing(ticks)
-        return seconds_until(reset, now, ticks)
+        self.account.forward(ticks)
+        return seconds_until(self.account.reset(ticks), now, ticks)
 
     def slices(self) -> int:
         level = self.account._level  # noqa: SLF001 - the bound on memory

@@ -64,6 +64,7 @@ class MemoryStore:
             else:
                 account = known
                 self._accounts.move_to_end(name)
+            account.forward(now)
             wait = account.wait(cost, now)
             if wait == 0 and cost:
                 account.charge(cost, now)
@@ -80,7 +81,7 @@ class MemoryStore:
             # one before it.
             seconds = self._clock()
             now = microseconds(seconds)
-            accounts = [self._account(quota) for quota in quotas]
+            accounts = [self._account(quota, now) for quota in quotas]
             pairs = list(zip(quotas, accounts, strict=True))
             waits = [account.wait(quota.cost, now) for quota, account in pairs]
             if not any(waits):
@@ -100,7 +101,7 @@ class MemoryStore:
         with self._lock:
             now = microseconds(self._clock())
             for quota, cost in zip(quotas, costs, strict=True):
-                account = self._account(quota)
+                account = self._account(quota, now)
                 account.settle(reserving.name, cost, now, is_used=False)
                 if _name(quota) not in self._accounts:
                     self._keep(_name(quota), account, now)
@@ -108,7 +109,7 @@ class MemoryStore:
     async def refund(self, quota: Quota, cost: int) -> None:
         """Undo the latest charges, as far as `cost` units or as there are any."""
         with self._lock:
-            self._account(quota).refund(cost, microseconds(self._clock()))
+            self._account(quota, microseconds(self._clock())).refund(cost)
 
     async def reset(self, quota: Quota) -> None:
         """Forget all that was used or set aside."""
@@ -118,27 +119,28 @@ class MemoryStore:
     async def aclose(self) -> None:
         """Do nothing: what is in memory goes with it."""
 
-    def _account(self, quota: Quota) -> Account:
+    def _account(self, quota: Quota, now: int) -> Account:
         account = self._accounts.get(_name(quota))
         if account is None:
             return Account(self._algorithm, quota.limit, microseconds(quota.window))
         self._accounts.move_to_end(_name(quota))
+        account.forward(now)
         return account
 
     def _keep(self, name: _Name, account: Account, now: int) -> None:
-        if account.used(now) == 0:
-            return
-        self._make_room(now)
-        self._accounts[name] = account
+        if account.used:
+            self._make_room(now)
+            self._accounts[name] = account
 
     def _make_room(self, now: int) -> None:
         shares = {}
         for name in list(islice(self._accounts, LOOKED_AT)):
-            used = self._accounts[name].used(now)
-            if used == 0:
+            account = self._accounts[name]
+            account.forward(now)
+            if account.used == 0:
                 del self._accounts[name]
                 continue
-            shares[name] = used / name[1]
+            shares[name] = account.used / name[1]
             # To the back, or keys with long windows would hide all others.
             self._accounts.move_to_end(name)
         if len(self._accounts) >= self._max_keys:
@@ -163,12 +165,12 @@ def _decision(
     name: _Name, account: Account, wait: int, seconds: float, now: int
 ) -> Decision:
     _, limit, window = name
-    used, reset = account.standing(now)
+    used = account.used
     return Decision(
         wait == 0,
         limit,
         limit - used if used < limit else 0,
-        seconds_until(reset, seconds, now),
+        seconds_until(account.reset(now), seconds, now),
         seconds_until(wait, seconds, now) if wait else 0.0,
         window,
     )
