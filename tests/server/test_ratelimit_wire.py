@@ -1,0 +1,53 @@
+"""Requests and replies, as words and numbers."""
+
+from server_kit.ratelimit.leases import Ahead
+from server_kit.ratelimit.stores.wire import PER_QUOTA, Part, Request, Stood, unpack
+from server_kit.ratelimit.stores.wire import pack as packed
+
+MINUTE = 60_000_000
+A, B = Part("a", 100, MINUTE, 1), Part("b", 7, 1_000, 3)
+
+
+def pack(*requests: Request, beat: str = "") -> tuple[list[str], list[str | int]]:
+    return packed(requests, beat=beat, replicas="replicas", now="5")
+
+
+def test_a_plain_request_is_its_account_and_its_cost() -> None:
+    assert pack(Request((A,))) == (["a"], ["5", "", 100, MINUTE, 1, 1, 1])
+
+
+def test_several_quotas_are_one_request() -> None:
+    keys, args = pack(Request((A, B)))
+    assert keys == ["a", "b"]
+    assert args == ["5", "", 100, MINUTE, 7, 1_000, 2, 1, 1, 2, 3]
+
+
+def test_an_account_is_named_once_however_many_ask_about_it() -> None:
+    keys, args = pack(Request((A,)), Request((B, A)), Request((A._replace(cost=9),)))
+    assert keys == ["a", "b"]
+    accounts, requests = args[2:6], args[6:]
+    assert accounts == [100, MINUTE, 7, 1_000]
+    assert requests == [1, 1, 1, 2, 2, 3, 1, 1, 1, 1, 9]
+
+
+def test_a_reservation_has_a_name_and_an_end() -> None:
+    _, args = pack(Request((A, B), hold="h", expires=9))
+    assert args[6:] == ["r2", "h", 9, 1, 1, 2, 3]
+
+
+def test_a_lease_says_what_is_wanted_and_what_is_over() -> None:
+    part = A._replace(ahead=Ahead(10, "old", 4))
+    _, args = pack(Request((part,), hold="new", expires=9))
+    assert args[4:] == ["l1", "new", 9, 1, 1, 10, "old", 4]
+
+
+def test_a_beat_brings_the_key_of_the_replicas() -> None:
+    keys, args = pack(Request((A,)), beat="me")
+    assert (keys, args[:2]) == (["a", "replicas"], ["5", "me"])
+
+
+def test_a_reply_is_read_in_the_order_of_its_requests() -> None:
+    numbers = list(range(1, 3 * PER_QUOTA + 1))
+    first, second = unpack([Request((A, B)), Request((A,))], [7, *numbers])
+    assert first == [Stood(1, 2, 3, 4, 5), Stood(6, 7, 8, 9, 10)]
+    assert second == [Stood(wait=11, used=12, reset=13, aside=14, held=15)]
