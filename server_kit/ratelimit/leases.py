@@ -110,6 +110,8 @@ class Leases:
             stock = self._stocks.get(address)
             if stock is None or stock.left < cost or stock.ends <= now:
                 return None
+            if stock.is_asking:  # Redis has been told what was used, and no more
+                return None
             stocks.append(stock)
         taken = []
         for stock, (_, cost) in zip(stocks, asked, strict=True):

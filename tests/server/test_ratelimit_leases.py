@@ -143,6 +143,15 @@ def test_a_lease_that_the_next_request_settles_is_not_settled_by_its_end() -> No
     assert leases.over("k", "1") is None
 
 
+def test_a_lease_that_is_being_settled_is_not_used_meanwhile() -> None:
+    leases = granted(3)
+    take(leases, cost=1)
+    assert want(leases, cost=3) == Ahead(8, "1", 1)
+    # Redis is on its way to take back the two units that are left.
+    assert take(leases, cost=1) is None
+    assert want(leases, cost=1) == NOTHING
+
+
 def test_a_lease_of_unknown_fate_is_forgotten() -> None:
     leases = granted(3)
     want(leases, cost=4)
