@@ -190,7 +190,7 @@ class TokenBucket:
     def charge(self, cost: int, now: int) -> None:
         """Take `cost` units, whether they are there or not."""
         if self.taken == 0:
-            self._since = now
+            self._since, self._units = now, 0
         charged = min(cost, self._limit - self.taken)
         self._units += charged
         self.taken += charged

@@ -26,6 +26,10 @@ class InSeconds:
         self.account.forward(microseconds(now))
         self.account.charge(cost, microseconds(now))
 
+    def refund(self, cost: int, now: float) -> None:
+        self.account.forward(microseconds(now))
+        self.account.refund(cost)
+
     def reset(self, now: float) -> float:
         ticks = microseconds(now)
         self.account.forward(ticks)

@@ -198,3 +198,11 @@ def test_a_clock_set_back_locks_nobody_out_for_longer_than_a_window(
     assert take(machine, now=0, times=10) == 0
     assert machine.wait(10, now=0) <= WINDOW
     assert take(machine, now=WINDOW, times=10) == 10
+
+
+@both
+def test_what_is_back_by_itself_is_not_given_back_again(algorithm: Algorithm) -> None:
+    machine = InSeconds(algorithm, 10, WINDOW)
+    take(machine, now=0, times=10)
+    machine.refund(3, now=90)
+    assert (machine.used(now=90), machine.reset(now=90)) == (0, 0)

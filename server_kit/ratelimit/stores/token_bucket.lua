@@ -51,7 +51,7 @@ end
 
 function level.charge(it, cost, now)
   if it.taken == 0 then
-    it.since = now
+    it.since, it.units = now, 0
   end
   cost = math.min(cost, it.limit - it.taken)
   it.units, it.taken = it.units + cost, it.taken + cost
