@@ -1,5 +1,7 @@
 """Requests and replies, as words and numbers."""
 
+from struct import unpack as unpack_numbers
+
 from server_kit.ratelimit.leases import Ahead
 from server_kit.ratelimit.stores.wire import PER_QUOTA, Part, Request, Stood, unpack
 from server_kit.ratelimit.stores.wire import pack as packed
@@ -8,42 +10,49 @@ MINUTE = 60_000_000
 A, B = Part("a", 100, MINUTE, 1), Part("b", 7, 1_000, 3)
 
 
-def pack(*requests: Request, beat: str = "") -> tuple[list[str], list[str | int]]:
-    return packed(requests, beat=beat, replicas="replicas", now="5")
+def pack(*requests: Request) -> tuple[list[str], list[int], list[str | bytes]]:
+    """Return keys, numbers and names."""
+    keys, args = packed(requests, beat="", replicas="replicas", now="5")
+    now, beat, numbers, *names = args
+    assert (now, beat) == ("5", "")
+    assert isinstance(numbers, bytes)
+    return keys, [*map(int, unpack_numbers(f"<{len(numbers) // 8}d", numbers))], names
 
 
 def test_a_plain_request_is_its_account_and_its_cost() -> None:
-    assert pack(Request((A,))) == (["a"], ["5", "", 100, MINUTE, 1, 1, 1])
+    assert pack(Request((A,))) == (["a"], [100, MINUTE, 0, 1, 1, 1], [])
 
 
 def test_several_quotas_are_one_request() -> None:
-    keys, args = pack(Request((A, B)))
+    keys, numbers, _ = pack(Request((A, B)))
     assert keys == ["a", "b"]
-    assert args == ["5", "", 100, MINUTE, 7, 1_000, 2, 1, 1, 2, 3]
+    assert numbers == [100, MINUTE, 7, 1_000, 0, 2, 1, 1, 2, 3]
 
 
 def test_an_account_is_named_once_however_many_ask_about_it() -> None:
-    keys, args = pack(Request((A,)), Request((B, A)), Request((A._replace(cost=9),)))
+    keys, numbers, _ = pack(
+        Request((A,)), Request((B, A)), Request((A._replace(cost=9),))
+    )
     assert keys == ["a", "b"]
-    accounts, requests = args[2:6], args[6:]
+    accounts, requests = numbers[:4], numbers[4:]
     assert accounts == [100, MINUTE, 7, 1_000]
-    assert requests == [1, 1, 1, 2, 2, 3, 1, 1, 1, 1, 9]
+    assert requests == [0, 1, 1, 1, 0, 2, 2, 3, 1, 1, 0, 1, 1, 9]
 
 
 def test_a_reservation_has_a_name_and_an_end() -> None:
-    _, args = pack(Request((A, B), hold="h", expires=9))
-    assert args[6:] == ["r2", "h", 9, 1, 1, 2, 3]
+    _, numbers, names = pack(Request((A, B), hold="h", expires=9))
+    assert (numbers[4:], names) == ([1, 2, 9, 1, 1, 2, 3], ["h"])
 
 
 def test_a_lease_says_what_is_wanted_and_what_is_over() -> None:
     part = A._replace(ahead=Ahead(10, "old", 4))
-    _, args = pack(Request((part,), hold="new", expires=9))
-    assert args[4:] == ["l1", "new", 9, 1, 1, 10, "old", 4]
+    _, numbers, names = pack(Request((part,), hold="new", expires=9))
+    assert (numbers[2:], names) == ([2, 1, 9, 1, 1, 10, 4], ["new", "old"])
 
 
 def test_a_beat_brings_the_key_of_the_replicas() -> None:
-    keys, args = pack(Request((A,)), beat="me")
-    assert (keys, args[:2]) == (["a", "replicas"], ["5", "me"])
+    keys, args = packed([Request((A,))], beat="me", replicas="replicas", now="")
+    assert (keys, args[:2]) == (["a", "replicas"], ["", "me"])
 
 
 def test_a_reply_is_read_in_the_order_of_its_requests() -> None:

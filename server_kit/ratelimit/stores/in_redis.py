@@ -278,13 +278,16 @@ class RedisStore:
         keys, args = pack(requests, beat=beat, replicas=self._replicas, now=self._now)
 
         def told(reply: Any) -> None:
-            if isinstance(reply, BaseException):
-                self._look_after()
-                then(None)
-                return
-            if beat:
-                self._fallback.replicas = reply[0]
-            then(unpack(requests, reply))
+            answers = None
+            try:
+                if isinstance(reply, BaseException):
+                    self._look_after()
+                    return
+                if beat:
+                    self._fallback.replicas = reply[0]
+                answers = unpack(requests, reply)
+            finally:
+                then(answers)
 
         self._link.begin(self._decide_script, keys, args, within=within, then=told)
 

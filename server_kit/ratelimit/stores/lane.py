@@ -92,7 +92,11 @@ class Lane:
         self._under_way += 1
         waited = self._loop.time() - self._since
         left = max(_LEAST * self._timeout, self._timeout - waited)
-        self._ask([request for request, _ in sent], left, told)
+        try:
+            self._ask([request for request, _ in sent], left, told)
+        except BaseException:
+            told(None)  # or they would wait for ever
+            raise
 
 
 _Waiting: TypeAlias = tuple[Request, "asyncio.Future[list[Stood] | None]"]
