@@ -17,6 +17,7 @@ SCHEMES: Final = ("redis://", "rediss://", "unix://", *CLUSTER, SENTINEL)
 
 _CONNECTIONS: Final = 32  # a script is over in less than a millisecond
 _SENTINEL_PORT: Final = 26_379
+_SENTINEL_ANSWERS: Final = 0.1  # seconds, or it is passed over
 
 
 class Clients:
@@ -110,6 +111,10 @@ class Clients:
         client = self._ours.pop()
         if client is not None:
             await client.aclose()
+            pool = getattr(client, "connection_pool", None)
+            manager = getattr(pool, "sentinel_manager", None)
+            for sentinel in [] if manager is None else manager.sentinels:
+                await sentinel.aclose()
 
     async def _connected(self, client: Any) -> Connection | None:
         """Return our own connection; None beside a user's client, or a cluster.
@@ -186,11 +191,19 @@ def _connected_to(url: str, timeout: float) -> Any:
 
 
 def _watched_by_sentinels(url: str) -> Any:
+    from redis.asyncio.retry import Retry  # noqa: PLC0415 - as above
     from redis.asyncio.sentinel import Sentinel  # noqa: PLC0415 - as above
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - as above
 
     hosts, service, options = _sentinels("redis", url)
+    # They are asked one after the other, and the next in time for a probe.
+    brief = {
+        "socket_timeout": _SENTINEL_ANSWERS,
+        "socket_connect_timeout": _SENTINEL_ANSWERS,
+        "retry": Retry(NoBackoff(), 0),
+    }
     sentinel: Any = Sentinel
-    return sentinel(hosts).master_for(service, **options)
+    return sentinel(hosts, sentinel_kwargs=brief).master_for(service, **options)
 
 
 def _sentinels(name: str, url: str) -> tuple[list[tuple[str, int]], str, Any]:

