@@ -41,6 +41,7 @@ class Clients:
         self._connections: ByLoop[Connection] = ByLoop()
         self._opening: ByLoop[asyncio.Lock] = ByLoop()
         self._can_connect = isinstance(at, str)
+        self._in_doubt: ByLoop[bool] = ByLoop()
         self._first: ref[Any] | None = None
 
     def here(self) -> Any:
@@ -72,6 +73,10 @@ class Clients:
     ) -> Any:
         """Run `script` in the running loop, and return its reply, strings as bytes."""
         client = self.here()
+        if self._in_doubt.pop():
+            nodes = getattr(client, "nodes_manager", None)
+            if nodes is not None:
+                await nodes.initialize()
         connection = await self._connected(client)
         if connection is None:
             return await evaluate(client, script, keys, args)
@@ -87,6 +92,14 @@ class Clients:
 
         connection.evaluate(script, keys, args, told)
         return await answer
+
+    def doubt(self) -> None:
+        """Ask next time who is in charge: who was asked in this loop does not answer.
+
+        A client of a cluster does so by itself where it hears of a failure, but a call
+        has ended here before the client's own time is up.
+        """
+        self._in_doubt.put(True)  # noqa: FBT003 - a mark
 
     def connection(self) -> Connection | None:
         """Return what is open in the running loop, to be used without waiting."""

@@ -136,6 +136,7 @@ class RedisLink:
             if not limit.is_over:
                 raise
             limit.uncancel()
+            self._clients.doubt()
             late = _late(limit.seconds)
             self.failed(late)
             raise RedisUnavailableError(_said_by(late), may_have_run=True) from error

@@ -210,7 +210,7 @@ async def test_a_sentinel_that_is_silent_is_passed_over() -> None:
 
 @on_asyncio
 @pytest.mark.case("S7", "R36")
-@pytest.mark.parametrize("fail", [dead])
+@pytest.mark.parametrize("fail", [dead, frozen])
 @pytest.mark.parametrize("way", ["url", "client"])
 async def test_a_limiter_follows_its_slot_to_a_replica(
     three: Cluster, way: str, fail: Failing
@@ -328,7 +328,7 @@ async def test_idempotency_keys_are_spread_over_a_cluster(
 
 
 @on_asyncio
-@pytest.mark.parametrize("fail", [dead])
+@pytest.mark.parametrize("fail", [dead, frozen])
 async def test_idempotency_keys_follow_their_slot_to_a_replica(
     three: Cluster, fail: Failing
 ) -> None:
