@@ -11,8 +11,7 @@ from typing import Any, TypeAlias
 
 import anyio
 import pytest
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio import Redis
 
 from server_kit import Idempotency
 from server_kit.idempotency.rules import Claim, Kept, Standing
@@ -24,9 +23,11 @@ from server_kit.ratelimit.machines import Algorithm
 from server_kit.ratelimit.quota import Quota
 from tests.server.accounts import ALGORITHMS
 from tests.server.topologies import (
-    SERVICE,
+    Client,
     Cluster,
-    Watched,
+    at_cluster,
+    at_sentinels,
+    close,
     slot_of,
     tell,
     watched,
@@ -40,18 +41,6 @@ MANY = 1_000_000
 FIRST = "b"  # a prefix whose slot is the first primary's
 ANSWER = Kept(201, [(b"a", b"b")], b"c")
 
-Client: TypeAlias = Redis | RedisCluster
-
-
-def at_sentinels(there: Watched) -> Client:
-    places = [("127.0.0.1", it.port) for it in there.sentinels]
-    client: Redis = Sentinel(places).master_for(SERVICE)  # type: ignore[no-untyped-call]
-    return client
-
-
-def at_cluster(there: Cluster) -> Client:
-    return RedisCluster(host="127.0.0.1", port=there.primaries[0].port)
-
 
 @asynccontextmanager
 async def told_of(there: str | Client, **given: Any) -> AsyncIterator[RateLimiter]:
@@ -63,13 +52,6 @@ async def told_of(there: str | Client, **given: Any) -> AsyncIterator[RateLimite
         await limiter.aclose()
         if not isinstance(there, str):
             await close(there)
-
-
-async def close(client: Client) -> None:
-    await client.aclose()
-    pool = getattr(client, "connection_pool", None)
-    if isinstance(pool, SentinelConnectionPool):
-        await pool.sentinel_manager.aclose()
 
 
 async def play(limiter: RateLimiter) -> list[tuple[object, ...]]:

@@ -9,15 +9,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 
+import redis.asyncio
 from redis import Redis
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.crc import key_slot
 
 from tests.server.valkey import QUIET, Valkey, free_port, valkey
 
 SERVICE = "kit"
 """What Sentinels know the primary as."""
+
+Client: TypeAlias = redis.asyncio.Redis | redis.asyncio.RedisCluster
 
 _AT_ONCE = ("--repl-diskless-sync-delay", "0")  # a replica is served as it comes
 _SLOTS = 16_384
@@ -223,6 +227,26 @@ def watched(sentinels: int = 1) -> Iterator[Watched]:
         known = {"num-slaves": "1", "num-other-sentinels": str(sentinels - 1)}
         until(lambda: all(known.items() <= it.knows().items() for it in watching))
         yield Watched(both, watching)
+
+
+def at_sentinels(there: Watched) -> Client:
+    """Return a client as users make it, with the settings that redis-py gives it."""
+    places = [("127.0.0.1", it.port) for it in there.sentinels]
+    client: Client = Sentinel(places).master_for(SERVICE)  # type: ignore[no-untyped-call]
+    return client
+
+
+def at_cluster(there: Cluster) -> Client:
+    """Return a client as users make it, with the settings that redis-py gives it."""
+    return redis.asyncio.RedisCluster(host="127.0.0.1", port=there.primaries[0].port)
+
+
+async def close(client: Client) -> None:
+    """Close a client, with those that it asks where its server is."""
+    await client.aclose()
+    pool = getattr(client, "connection_pool", None)
+    if isinstance(pool, SentinelConnectionPool):
+        await pool.sentinel_manager.aclose()
 
 
 def tell(server: Valkey, *words: str | bytes | int) -> Any:
