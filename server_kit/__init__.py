@@ -25,6 +25,7 @@ from server_kit.problems import (
     pydantic_validation_exception_handler,
     validation_exception_handler,
 )
+from server_kit.proxies import TrustedProxies
 from server_kit.ratelimit import (
     Decision,
     Lease,
@@ -57,6 +58,7 @@ __all__ = [
     "SecurityHeaders",
     "SecurityHeadersMiddleware",
     "Shedding",
+    "TrustedProxies",
     "add_request_id",
     "app_exception_handler",
     "csp_nonce",

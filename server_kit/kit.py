@@ -30,6 +30,7 @@ from server_kit.idempotency import Idempotency
 from server_kit.idempotency import Stage as IdempotencyStage
 from server_kit.openapi.implied import Documented, by_settings
 from server_kit.problems import BUILT_INS
+from server_kit.proxies import TrustedProxies, trust
 from server_kit.ratelimit import RateLimiter
 from server_kit.responder import Responder
 from server_kit.security import DEFAULT, SecurityHeaders, nonce
@@ -54,6 +55,7 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
     debug: bool = False,
     security: SecurityHeaders | None = DEFAULT,
     limiter: RateLimiter | None = None,
+    trusted_proxies: TrustedProxies | None = None,
     deadlines: Deadlines | None = _DEADLINES,
     shedding: Shedding | None = None,
     idempotency: Idempotency | None = None,
@@ -93,6 +95,9 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
         security: Which security headers to add; None adds none.
         limiter: Whom the rate limit dependencies ask. None: that of the wrapped app
             around it, or else one in memory.
+        trusted_proxies: Whom to believe about who the client is, for rate limits,
+            idempotency and the access log. None: nobody. The outermost wrapped app that
+            has any decides.
         deadlines: How long requests may take; None leaves that to them. The outermost
             wrapped app that has any decides.
         shedding: When requests are refused for want of room; None refuses none.
@@ -117,6 +122,7 @@ def wrap(  # noqa: PLR0913 - what a kit may be told, each by its name
         debug=debug,
         security=security,
         limiter=limiter,
+        trusted_proxies=trusted_proxies,
         deadlines=deadlines,
         shedding=shedding,
         idempotency=idempotency,
@@ -137,6 +143,7 @@ class _Settings:
     debug: bool
     security: SecurityHeaders | None
     limiter: RateLimiter | None
+    trusted_proxies: TrustedProxies | None
     deadlines: Deadlines | None
     shedding: Shedding | None
     idempotency: Idempotency | None
@@ -151,6 +158,7 @@ class _Settings:
         _check("debug", self.debug, bool)
         _check("security", self.security, SecurityHeaders | None)
         _check("limiter", self.limiter, RateLimiter | None)
+        _check("trusted_proxies", self.trusted_proxies, TrustedProxies | None)
         _check("deadlines", self.deadlines, Deadlines | None)
         _check("shedding", self.shedding, Shedding | None)
         _check("idempotency", self.idempotency, Idempotency | None)
@@ -218,6 +226,7 @@ class _Kit:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         outer = exchange_of(scope)
         scope[KEY] = exchange = self._exchange(scope, outer)
+        trust(scope, self._settings.trusted_proxies)
         is_socket = scope["type"] == "websocket"
         watch = None
         if self._observer is not None and outer is None and not is_socket:

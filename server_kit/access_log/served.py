@@ -62,7 +62,8 @@ class RequestServed(NamedTuple):
     """Which try of its call this is, from 1, if the caller said so."""
 
     client: str | None
-    """The address, as the server knows it: a proxy's, unless it is told to look on."""
+    """The address, as the server knows it: a proxy's, unless `TrustedProxies` are told
+    of, or the server itself looks on."""
 
 
 Listener: TypeAlias = Callable[[RequestServed], object]

@@ -26,6 +26,7 @@ from server_kit.asgi import (
     headers_of,
 )
 from server_kit.exchange import Exchange
+from server_kit.proxies import client_of
 from server_kit.routes import template_of
 
 logger: Final = logging.getLogger("server_kit")
@@ -232,7 +233,6 @@ class Watch:
         exchange = self._exchange
         duration = self._clock() - self._began
         waited = exchange.queued + self._receiving + self._sending
-        client = self.scope.get("client")
         return RequestServed(
             method=self._method,
             path=exchange.path,
@@ -251,7 +251,7 @@ class Watch:
             trace_id=trace_id(),
             problem_type=self._problem_type(),
             attempt=_attempt(self.scope),
-            client=str(client[0]) if client else None,
+            client=client_of(self.scope),
         )
 
     def _ending(self) -> Ended:

@@ -8,6 +8,7 @@ from typing import Final
 from starlette.requests import Request
 
 from server_kit.asgi import Scope, local_path
+from server_kit.proxies import client_of
 
 NO_ADDRESS: Final = "local"
 """The client of a Unix socket, which has none."""
@@ -16,13 +17,13 @@ _IPV6_SITE: Final = 64  # what a subscriber is given: RFC 6177, section 2
 
 
 def client_key(scope: Scope) -> str:
-    """Return the key of the other end of the socket: its address, or an IPv6 /64.
+    """Return the key of the client: its address, or an IPv6 /64.
 
-    `X-Forwarded-For` and its like are not read, as anybody can send them. Behind a
-    proxy let the server set the address (uvicorn: `--forwarded-allow-ips`).
+    That is the other end of the socket: `X-Forwarded-For` and its like are read where
+    `TrustedProxies` say who may write them, as anybody can send them.
     """
-    peer = scope.get("client")
-    return f"client:{NO_ADDRESS if peer is None else _site(str(peer[0]))}"
+    address = client_of(scope)
+    return f"client:{NO_ADDRESS if address is None else _site(address)}"
 
 
 def user_key(request: Request) -> str:

@@ -16,6 +16,7 @@ from server_kit.asgi import (
 )
 from server_kit.exchange import exchange_of
 from server_kit.problems import send_problem
+from server_kit.proxies import TrustedProxies, trust
 from server_kit.ratelimit.enforcement import ask, refusal
 from server_kit.ratelimit.fields import fields
 from server_kit.ratelimit.keys import client_key
@@ -34,9 +35,9 @@ EXEMPT: Final = frozenset(
 class RateLimitMiddleware:
     """Refuse clients that ask more often than they may, with a 429 problem.
 
-    Clients are told apart by the address of their socket, IPv6 ones by its first 64
-    bits. Every counted response says in headers where its client stands. Works inside
-    and outside a wrapped app; what is not HTTP passes.
+    Clients are told apart by their address, IPv6 ones by its first 64 bits. Every
+    counted response says in headers where its client stands. Works inside and outside a
+    wrapped app; what is not HTTP passes.
 
     Args:
         app: What to protect.
@@ -44,6 +45,8 @@ class RateLimitMiddleware:
         default_limit: Requests that a client may make in a window.
         default_window: Seconds.
         exempt_paths: Paths, relative to the app, that are neither counted nor refused.
+        trusted_proxies: Whom to believe about who the client is. None: as the wrapped
+            app around it, or else nobody. What is further out decides.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -51,23 +54,30 @@ class RateLimitMiddleware:
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it may be told, each by its name
         self,
         app: ASGIApp,
         limiter: RateLimiter,
         default_limit: int = 100,
         default_window: float = 60,
         exempt_paths: Iterable[str] = EXEMPT,
+        *,
+        trusted_proxies: TrustedProxies | None = None,
     ) -> None:
         if not isinstance(limiter, RateLimiter):
             raise TypeError(f"limiter must be a RateLimiter, got {limiter!r}")
         check_limit("default_limit", default_limit)
         check_window("default_window", default_window)
+        if not isinstance(trusted_proxies, TrustedProxies | None):
+            raise TypeError(
+                f"trusted_proxies must be TrustedProxies, got {trusted_proxies!r}"
+            )
         self._app = app
         self._limiter = limiter
         self._limit = default_limit
         self._window = default_window
         self._exempt = _paths("exempt_paths", exempt_paths)
+        self._trusted_proxies = trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -77,6 +87,7 @@ class RateLimitMiddleware:
         if is_exempt or local_path(scope) in self._exempt:
             await self._app(scope, receive, send)
             return
+        trust(scope, self._trusted_proxies)
         quota = Quota(client_key(scope), self._limit, self._window)
         decision = await ask(self._limiter, quota, scope)
         if not decision.allowed:

@@ -60,8 +60,8 @@ def test_what_is_not_built_is_not_accepted() -> None:
     accepted = list(inspect.signature(server_kit.wrap).parameters)
     assert accepted == [
         *("app", "contract", "exceptions", "instance", "debug", "security"),
-        *("limiter", "deadlines", "shedding", "idempotency", "health", "access_log"),
-        "listeners",
+        *("limiter", "trusted_proxies", "deadlines", "shedding", "idempotency"),
+        *("health", "access_log", "listeners"),
     ]
 
 
