@@ -1,51 +1,94 @@
-"""Which route a request took, as it is written in the app: `/items/{id}`.
+"""Which endpoint a request is for, as its route is written in the app: `/items/{id}`.
 
-Read from what frameworks leave in the scope, when the request is over.
+Read from what frameworks leave in the scope, when they have looked for a route.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from server_kit.asgi import Scope
-from server_kit.exchange import Exchange
+from server_kit.exchange import Exchange, exchange_of
 
-_REST = "/{path}"
+REST: Final = "/{path}"
 """What Starlette calls that part of a path which is the mounted app's to read."""
 
 
-def template_of(exchange: Exchange, scope: Scope) -> str | None:
-    """Return the template of the route, prefixes and mounts included.
+class Endpoint(NamedTuple):
+    """What answers at a path; or an app that reads the rest of the path itself."""
 
-    Types are left out: `{id}`, not `{id:int}`. What is mounted and has no routes that
-    are known is one route: `/static/{path}`.
+    template: str
+    """Prefixes and mounts included. Types are left out: `{id}`, not `{id:int}`. What is
+    mounted and has no routes that are known is one endpoint: `/static/{path}`."""
+
+    methods: frozenset[str] = frozenset()
+    """Of the route; none where that has none, as a websocket's, or is a mount."""
+
+    def below(self, outer: str) -> "Endpoint":
+        """Return it as part of an app that is mounted at `outer`, a template."""
+        return self._replace(template=outer.removesuffix(REST) + self.template)
+
+
+def template_of(exchange: Exchange, scope: Scope) -> str | None:
+    """Return the template of the route, when the request is over.
 
     Returns:
         None where there was no route: for a 404, and in apps of no framework.
 
     """
     # A middleware may have had a copy served.
-    scope = scope if exchange.routed is None else exchange.routed
-    outer, inner = _starlette(exchange.path, scope), _litestar(scope)
+    routed = scope if exchange.routed is None else exchange.routed
+    endpoint = _endpoint(exchange.path, routed)
+    return None if endpoint is None else endpoint.template
+
+
+def endpoint_of(scope: Scope) -> Endpoint | None:
+    """Return how far frameworks have come in looking for the endpoint.
+
+    Returns:
+        None where none has looked yet, nor will in apps of no framework.
+
+    """
+    exchange = exchange_of(scope)
+    path = str(scope["path"]) if exchange is None else exchange.path
+    return _endpoint(path, scope)
+
+
+def methods_of(route: object) -> frozenset[str]:
+    """Return the methods of a route or handler, of whichever framework."""
+    methods = getattr(route, "methods", None) or getattr(route, "http_methods", None)
+    return frozenset(str(getattr(method, "value", method)) for method in methods or ())
+
+
+def in_litestar(template: str | None, handler: Any) -> Endpoint | None:
+    """Return the endpoint that Litestar has found, from what it says of it."""
+    if template:
+        return Endpoint(template, methods_of(handler))
+    # It is mounted, or at the root.
+    paths = sorted(handler.paths)
+    at_root = paths[0].rstrip("/") + REST if paths else None
+    return None if at_root is None else Endpoint(at_root, methods_of(handler))
+
+
+def _endpoint(path: str, scope: Scope) -> Endpoint | None:
+    outer, inner = _starlette(path, scope), _litestar(scope)
     if isinstance(scope.get("app"), Starlette):  # the innermost says so, last
         outer, inner = inner, outer
     if outer is None or inner is None:
         return outer if inner is None else inner
-    return outer.removesuffix(_REST) + inner
+    return inner.below(outer.template)
 
 
-def _litestar(scope: Scope) -> str | None:
-    template = scope.get("path_template")
-    if template or "route_handler" not in scope:
-        return template
-    # It is mounted, or at the root.
-    paths = sorted(scope["route_handler"].paths)
-    return paths[0].rstrip("/") + _REST if paths else None
+def _litestar(scope: Scope) -> Endpoint | None:
+    template, handler = scope.get("path_template"), scope.get("route_handler")
+    if not template and handler is None:
+        return None
+    return in_litestar(template, handler)
 
 
-def _starlette(path: str, scope: Scope) -> str | None:
+def _starlette(path: str, scope: Scope) -> Endpoint | None:
     if "endpoint" not in scope:
         return None
     leaf = _leaf(scope)
@@ -56,9 +99,11 @@ def _starlette(path: str, scope: Scope) -> str | None:
         routes = getattr(scope.get("router"), "routes", ())
         return _search(routes, path.removeprefix(str(root)), scope["endpoint"])
     if "app_root_path" not in scope:  # nothing is mounted
-        return str(leaf.path_format)
+        return Endpoint(str(leaf.path_format), methods_of(leaf))
     mounts = str(scope["root_path"]).removeprefix(str(scope["app_root_path"]))
-    return mounts + _REST if _is_mount(leaf) else mounts + str(leaf.path_format)
+    if _is_mount(leaf):
+        return Endpoint(mounts + REST)
+    return Endpoint(mounts + str(leaf.path_format), methods_of(leaf))
 
 
 def _leaf(scope: Scope) -> Any:
@@ -81,19 +126,19 @@ def _is_mount(route: Any) -> bool:
     return isinstance(route, Mount)
 
 
-def _search(routes: Iterable[Any], path: str, target: Any) -> str | None:
-    """Return the template of the route in `routes` that leads to `target`."""
+def _search(routes: Iterable[Any], path: str, target: Any) -> Endpoint | None:
+    """Return the route in `routes` that leads to `target`."""
     for route in _flat(routes):
         found = route.path_regex.match(path)
         if found is None:
             continue
-        template = str(route.path_format)
+        endpoint = Endpoint(str(route.path_format), methods_of(route))
         if _target(route) is target:
-            return template
+            return endpoint
         if _is_mount(route):
             below = _search(route.routes or (), f"/{found['path']}", target)
             if below is not None:
-                return template.removesuffix(_REST) + below
+                return below.below(endpoint.template)
     return None
 
 

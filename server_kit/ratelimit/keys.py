@@ -8,10 +8,15 @@ from typing import Final
 from starlette.requests import Request
 
 from server_kit.asgi import Scope, local_path
+from server_kit.frameworks.ahead import endpoint_ahead
 from server_kit.proxies import client_of
+from server_kit.routes import Endpoint, endpoint_of
 
 NO_ADDRESS: Final = "local"
 """The client of a Unix socket, which has none."""
+
+UNMATCHED: Final = "unmatched"
+"""The endpoint of all that there is no route for, whatever path and method."""
 
 _IPV6_SITE: Final = 64  # what a subscriber is given: RFC 6177, section 2
 
@@ -55,29 +60,27 @@ def api_key_key(request: Request) -> str:
 
 
 def endpoint_key(scope: Scope) -> str:
-    """Return the key of the endpoint: its methods and its route's path template.
+    """Return the key of the endpoint that a framework has found: methods, and template.
 
     /items/1 and /items/2 are the same endpoint. Where the framework does not tell the
     route, it is the method and the path of the request.
     """
-    route = scope.get("route")
-    template = getattr(_included(scope, route), "path", None)
-    if template is None:
-        return f"{scope['method']} {local_path(scope)}"
-    methods = ",".join(sorted(getattr(route, "methods", None) or ()))
-    # The root path holds what apps are mounted at.
-    return f"{methods} {scope.get('root_path', '')}{template}"
+    endpoint = endpoint_of(scope)
+    if endpoint is None:
+        return f"{scope.get('method', scope['type'])} {local_path(scope)}"
+    return _written(endpoint, scope)
 
 
-def _included(scope: Scope, route: object) -> object:
-    # FastAPI 0.165 shares a route among the routers that include it, and puts the one
-    # with the full path here; the route of earlier ones has the full path itself.
-    fastapi = scope.get("fastapi")
-    context = (
-        fastapi.get("effective_route_context") if isinstance(fastapi, dict) else None
-    )
-    is_this = context is not None and getattr(context, "original_route", None) is route
-    return context if is_this else route
+def route_key(app: object, scope: Scope) -> str:
+    """Return the key of the endpoint that `app` will find; one for all that is none."""
+    endpoint = endpoint_ahead(app, scope)
+    return UNMATCHED if endpoint is None else _written(endpoint, scope)
+
+
+def _written(endpoint: Endpoint, scope: Scope) -> str:
+    # Not the method of the request where the route has none: it is the client's.
+    methods = ",".join(sorted(endpoint.methods)) or scope["type"]
+    return f"{methods} {endpoint.template}"
 
 
 def _site(host: str) -> str:

@@ -161,6 +161,23 @@ async def test_an_endpoint_of_starlette_is_its_route_too() -> None:
     assert len(set(keys)) == 2
 
 
+@pytest.mark.case("S22")
+async def test_an_app_mounted_under_a_parameter_is_one_app() -> None:
+    app = FastAPI()
+    app.mount("/t/{tenant}", nested_app())
+    async with client(app) as http:
+        keys = {
+            (await http.get(f"/t/{tenant}{path}")).json()
+            for tenant in (1, 2)
+            for path in ("/v1/items/1", "/v1/items/2", "/by/held/items/3")
+        }
+    assert keys == {
+        "GET /t/{tenant}/v1/items/{item}",
+        "GET /t/{tenant}/by/held/items/{item}",
+    }
+
+
 def test_without_a_route_the_endpoint_is_the_path() -> None:
-    scope: Scope = {"method": "GET", "root_path": "/api", "path": "/api/x"}
+    where = {"root_path": "/api", "path": "/api/x"}
+    scope: Scope = {"type": "http", "method": "GET", **where}
     assert endpoint_key(scope) == "GET /x"

@@ -6,12 +6,15 @@ import fastapi
 import litestar
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Host, Mount, Route, Router
+from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 
 import server_kit
 from server_kit.asgi import Message, Receive, Scope, Send
 from server_kit.exchange import Exchange, exchange_of
+from server_kit.frameworks.ahead import endpoint_ahead
+from server_kit.ratelimit.keys import UNMATCHED, endpoint_key, route_key
 from server_kit.routes import template_of
 from tests.server.apps import (
     AnyApp,
@@ -43,6 +46,17 @@ async def taken(app: AnyApp, path: str, method: str = "GET") -> str | None:
     wrapped = server_kit.wrap(app)
     await ask(outside, path, method)
     return template_of(*seen[-1])
+
+
+def asked(path: str, method: str = "GET", **more: Any) -> Scope:
+    fixed = {"type": "http", "root_path": "", "headers": [], "query_string": b""}
+    return {**fixed, "method": method, "path": path, **more}
+
+
+def ahead(app: AnyApp, path: str, method: str = "GET") -> str | None:
+    """Return the template of the endpoint that the request will be for."""
+    endpoint = endpoint_ahead(app, asked(path, method))
+    return None if endpoint is None else endpoint.template
 
 
 def included() -> fastapi.FastAPI:
@@ -80,6 +94,7 @@ def included() -> fastapi.FastAPI:
 )
 async def test_fastapi(path: str, template: str | None) -> None:
     assert await taken(included(), path) == template
+    assert ahead(server_kit.wrap(included()), path) == template
 
 
 @pytest.mark.parametrize("app", [fastapi_app, starlette_app, litestar_app])
@@ -95,6 +110,7 @@ async def test_fastapi(path: str, template: str | None) -> None:
 )
 async def test_each_framework(app: AnyApp, path: str, template: str | None) -> None:
     assert await taken(app(), path) == template
+    assert ahead(app(), path) == template
 
 
 @pytest.mark.parametrize("app", [fastapi_app, starlette_app])
@@ -102,8 +118,22 @@ async def test_a_wrong_method_belongs_to_the_route(app: AnyApp) -> None:
     assert await taken(app(), "/status/1", "POST") == "/status/{number}"
 
 
+@pytest.mark.case("S24")
+@pytest.mark.parametrize("app", [fastapi_app, starlette_app, litestar_app])
+@pytest.mark.parametrize("method", ["POST", "BREW", "get", ""])
+def test_a_wrong_method_leads_nowhere(app: AnyApp, method: str) -> None:
+    assert ahead(app(), "/status/1", method) is None
+    assert route_key(app(), asked("/status/1", method)) == UNMATCHED
+
+
 async def test_an_app_of_no_framework_has_no_routes() -> None:
     assert await taken(raw_app, "/ok") is None
+    keys = {
+        route_key(server_kit.wrap(raw_app), asked(path, method))
+        for path in ("/ok", "/no")
+        for method in ("GET", "BREW")
+    }
+    assert keys == {"http /{path}"}
 
 
 @pytest.mark.parametrize(
@@ -122,8 +152,15 @@ async def test_an_app_of_no_framework_has_no_routes() -> None:
     ],
 )
 async def test_mounts_are_part_of_the_template(path: str, template: str) -> None:
+    app = everything_mounted()
+    assert await taken(app, path) == template
+    leads = path not in ("/t/5/nowhere", "/lit/nowhere")
+    assert ahead(app, path) == (template if leads else None)
+
+
+def everything_mounted() -> Starlette:
     mounted: AnyApp = litestar_app()
-    app = Starlette(
+    return Starlette(
         routes=[
             Host("other.example", app=raw_app),
             Mount("/t/{tenant}", routes=[Route("/items/{id:int}", fine)]),
@@ -135,7 +172,16 @@ async def test_mounts_are_part_of_the_template(path: str, template: str) -> None
             Mount("", Router([Route("/plain", fine)])),
         ]
     )
-    assert await taken(app, path) == template
+
+
+def test_hosts_have_routes_too() -> None:
+    shop = Router([Route("/items/{id}", fine)])
+    app = Starlette(routes=[Host("shop.example", app=shop)])
+    scope = asked("/items/5", headers=[(b"host", b"shop.example")])
+    found = endpoint_ahead(app, scope)
+    assert found is not None
+    assert found.template == "/items/{id}"
+    assert ahead(app, "/items/5") is None
 
 
 @pytest.mark.parametrize("copies", [True, False])
@@ -150,6 +196,7 @@ async def test_an_app_mounted_in_litestar(
     mount = litestar.asgi("/shop", is_mount=True, copy_scope=copies)
     app = litestar.Litestar([mount(inner)], openapi_config=None, logging_config=None)
     assert await taken(app, path) == template
+    assert ahead(app, path) == (template if path != "/shop/no" else None)
 
 
 @pytest.mark.parametrize("name", ["/items/5", "/plain/5", "/sub/status/5"])
@@ -181,3 +228,72 @@ async def test_a_middleware_may_copy_the_scope() -> None:
     assert await taken(app, "/status/404") == "/status/{number}"
     outer = Starlette(routes=[Mount("/kit", server_kit.wrap(app))])
     assert await taken(Copies(outer), "/kit/status/404") == "/kit/status/{number}"
+
+
+async def seen_by(middlewares: str, path: str) -> tuple[str, str]:
+    """Return the key that a middleware makes, and that of the endpoint it leads to."""
+    keys: list[str] = []
+
+    class Sees:
+        def __init__(self, app: AnyApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            keys.append(route_key(self.app, scope))
+            await self.app(scope, receive, send)
+
+    async def read(request: Any) -> PlainTextResponse:
+        keys.append(endpoint_key(request.scope))
+        return PlainTextResponse("fine")
+
+    def at(where: str) -> Any:
+        return [Middleware(Sees)] if where == middlewares else None
+
+    items = Route("/items/{id}", read, middleware=at("route"))
+    mount = Mount("/t/{tenant}", routes=[items], middleware=at("mount"))
+    app: Any = Starlette(routes=[mount], middleware=at("app"))
+    await ask(Sees(app) if middlewares == "outside" else app, path)
+    return keys[0], keys[-1]
+
+
+@pytest.mark.case("S22")
+@pytest.mark.parametrize("where", ["outside", "app", "mount", "route"])
+async def test_middlewares_and_endpoints_agree_wherever_they_are(where: str) -> None:
+    for path in ("/t/5/items/7", "/t/6/items/8"):
+        assert await seen_by(where, path) == ("GET,HEAD /t/{tenant}/items/{id}",) * 2
+
+
+@pytest.mark.case("S22")
+async def test_a_middleware_of_litestar_knows_the_route() -> None:
+    keys: list[str] = []
+
+    def sees(app: Any) -> Any:
+        async def middleware(scope: Any, receive: Any, send: Any) -> None:
+            keys.append(route_key(app, scope))
+            await app(scope, receive, send)
+
+        return middleware
+
+    app = litestar_app(middleware=[sees])
+    for number in (1, 2):
+        await ask(app, f"/status/{number}")
+    assert keys == ["GET /status/{number}"] * 2
+
+
+def test_looking_ahead_leaves_the_request_as_it_is() -> None:
+    class Notes(Route):
+        def matches(self, scope: Any) -> Any:
+            scope["note"] = self
+            return super().matches(scope)
+
+    scope = asked("/a")
+    endpoint_ahead(Starlette(routes=[Notes("/a", fine)]), scope)
+    assert scope == asked("/a")
+
+
+def test_a_websocket_is_an_endpoint() -> None:
+    app = Starlette(routes=[WebSocketRoute("/feed/{id}", fine)])
+    scope = asked("/feed/5", type="websocket")
+    del scope["method"]
+    assert route_key(app, scope) == "websocket /feed/{id}"
+    assert route_key(app, asked("/feed/5")) == UNMATCHED
