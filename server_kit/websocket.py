@@ -3,37 +3,28 @@
 Messages pass unchanged and in order, but for the headers of a refusal. What the app
 raised is answered by where the connection stands::
 
-    connecting  a problem, where the server offers `websocket.http.response`;
-                else a close, which servers answer with a bare 403
-    accepted    a close: 1008 for what the client did wrong, 1011 for the rest, with
-                the problem's title as its reason
+    connecting  a problem, or a close: see `denial`
+    accepted    a close
     over        nothing
 """
 
 import logging
+from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 from starlette.websockets import WebSocketDisconnect
 
-from resilient_http.problems import AppException
 from server_kit.asgi import ASGIApp, Message, Receive, Scope, Send, local_path
+from server_kit.denial import DENIAL, close_of, denial_of
 from server_kit.exchange import Exchange
-from server_kit.problems import answer_to, log, told
+from server_kit.problems import log, told
 from server_kit.responder import completed
 from server_kit.security import SecurityHeaders
 
-# RFC 6455, section 7.4.1.
-POLICY_VIOLATION: Final = 1008
-INTERNAL_ERROR: Final = 1011
-MAX_REASON: Final = 123
-"""Bytes of a close's reason (RFC 6455, section 5.5: 125, of which two are the code)."""
-
-_DENIAL: Final = "websocket.http.response"
-_FIRST_OF_SERVER: Final = 500
 _State: TypeAlias = Literal["connecting", "accepted", "denying", "over"]
 _AFTER: Final[dict[str, _State]] = {
-    f"{_DENIAL}.start": "denying",
-    f"{_DENIAL}.body": "over",
+    f"{DENIAL}.start": "denying",
+    f"{DENIAL}.body": "over",
     "websocket.accept": "accepted",
     "websocket.close": "over",
 }
@@ -96,11 +87,11 @@ class SocketResponder:
 
     async def _pass(self, message: Message) -> None:
         kind = message["type"]
-        if kind == f"{_DENIAL}.start":
+        if kind == f"{DENIAL}.start":
             message = completed(
                 message, self._exchange, self._security, self._scope, self._path
             )
-        is_part = kind == f"{_DENIAL}.body" and message.get("more_body", False)
+        is_part = kind == f"{DENIAL}.body" and message.get("more_body", False)
         if not is_part:
             self._stands = _AFTER.get(kind, self._stands)
         await self._send(message)
@@ -114,33 +105,10 @@ class SocketResponder:
                 log(logging.ERROR, what, self._scope, error)
             return error
         problem, is_crash = told(error, self._scope)
-        if self._stands == "connecting" and self._may_deny():
-            await self._deny(problem)
+        if self._stands == "connecting":
+            for message in denial_of(problem, self._scope):
+                await self._pass(message)
         else:
-            await self._close(problem)
+            with suppress(OSError):  # the client is gone, which is how servers say so
+                await self._pass(close_of(problem))
         return error if is_crash else None
-
-    def _may_deny(self) -> bool:
-        return _DENIAL in (self._scope.get("extensions") or {})
-
-    async def _deny(self, problem: AppException) -> None:
-        answer = answer_to(problem, self._scope)
-        start = {"type": f"{_DENIAL}.start", "status": answer.status}
-        await self._pass({**start, "headers": answer.headers})
-        await self._pass({"type": f"{_DENIAL}.body", "body": answer.body})
-
-    async def _close(self, problem: AppException) -> None:
-        is_ours = problem.status >= _FIRST_OF_SERVER
-        code = INTERNAL_ERROR if is_ours else POLICY_VIOLATION
-        reason = reason_of(problem.title)
-        close = {"type": "websocket.close", "code": code, "reason": reason}
-        try:
-            await self._pass(close)
-        except OSError:  # the client is gone, which is how servers say so
-            return
-
-
-def reason_of(title: object) -> str:
-    """Return as much of a title as fits into a close, whole characters."""
-    text = title if isinstance(title, str) else ""
-    return text.encode("utf-8", "replace")[:MAX_REASON].decode("utf-8", "ignore")

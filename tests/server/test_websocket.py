@@ -27,7 +27,7 @@ import server_kit
 from resilient_http import context
 from resilient_http.problems import MEDIA_TYPE, AppException
 from server_kit.asgi import Message, Receive, Scope, Send
-from server_kit.websocket import reason_of
+from server_kit.denial import reason_of
 from tests.served import served
 from tests.server.apps import SECRET, SHOP, AnyApp, fail
 
