@@ -9,7 +9,7 @@ from server_kit.translation import Table
 
 if TYPE_CHECKING:  # it answers through `problems`, which needs this module
     from server_kit.ratelimit.limiter import RateLimiter
-    from server_kit.ratelimit.quota import Decision
+    from server_kit.ratelimit.quota import Charge
 
 Instance: TypeAlias = Literal["path", "urn"]
 KEY: Final = "server_kit"
@@ -60,7 +60,7 @@ class Exchange:
     instance: Instance = "path"
     """What an occurrence is told by: the path of the request, or a URN of its own."""
 
-    decisions: "list[Decision]" = field(default_factory=list)
+    decisions: "list[Charge]" = field(default_factory=list)
     """What limiters said about the request, for the response's rate limit fields."""
 
     outer: "Exchange | None" = None

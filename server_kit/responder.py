@@ -38,8 +38,7 @@ from server_kit.frameworks.allow import allowed
 from server_kit.pages import HEADERS as PAGE_HEADERS
 from server_kit.pages import pages_of
 from server_kit.problems import NOT_STORED, Answer, answer_failure, answer_to, log
-from server_kit.ratelimit.fields import fields
-from server_kit.ratelimit.stores import tightest
+from server_kit.ratelimit.fields import SWITCHING, with_fields
 from server_kit.security import SecurityHeaders, secured
 
 # Plain numbers: a member of an enum takes as long to look up as a call.
@@ -257,13 +256,21 @@ def completed(
     if not values_of(headers, request_id.HEADER):
         headers.append((request_id.HEADER, exchange.request_id.encode()))
     if exchange.decisions:
-        said = fields(tightest(exchange.decisions), time.time())
-        ours = [(name.lower().encode(), said[name].encode()) for name in said]
-        headers = add_missing(headers, ours)
+        status = start["status"]
+        headers = with_fields(headers, exchange.decisions, time.time(), status)
     if security is not None:
         status, debug = start["status"], exchange.debug
         headers = secured(headers, status, security, scope, path=path, debug=debug)
     return {**start, "headers": headers}
+
+
+def limited(accept: Message, exchange: Exchange) -> Message:
+    """Return the acceptance of a websocket, and in it what limiters said."""
+    if not exchange.decisions:
+        return accept
+    headers = headers_of(accept)
+    charges, status = exchange.decisions, SWITCHING
+    return {**accept, "headers": with_fields(headers, charges, time.time(), status)}
 
 
 def _has_handler(scope: Scope) -> bool:

@@ -1,7 +1,8 @@
 """What happens to a websocket on its way between a wrapped app and the server.
 
-Messages pass unchanged and in order, but for the headers of a refusal. What the app
-raised is answered by where the connection stands::
+Messages pass unchanged and in order, but for the headers of a refusal, and the rate
+limit fields of an acceptance. What the app raised is answered by where the connection
+stands::
 
     connecting  a problem, or a close: see `denial`
     accepted    a close
@@ -18,7 +19,7 @@ from server_kit.asgi import ASGIApp, Message, Receive, Scope, Send, local_path
 from server_kit.denial import DENIAL, close_of, denial_of
 from server_kit.exchange import Exchange
 from server_kit.problems import log, told
-from server_kit.responder import completed
+from server_kit.responder import completed, limited
 from server_kit.security import SecurityHeaders
 
 _State: TypeAlias = Literal["connecting", "accepted", "denying", "over"]
@@ -91,6 +92,8 @@ class SocketResponder:
             message = completed(
                 message, self._exchange, self._security, self._scope, self._path
             )
+        elif kind == "websocket.accept":
+            message = limited(message, self._exchange)
         is_part = kind == f"{DENIAL}.body" and message.get("more_body", False)
         if not is_part:
             self._stands = _AFTER.get(kind, self._stands)

@@ -12,7 +12,8 @@ from server_kit.ratelimit.dependencies import (
     per_user_rate_limit,
     rate_limit,
 )
-from server_kit.ratelimit.events import RedisBack, RedisDown
+from server_kit.ratelimit.events import RedisBack, RedisDown, Refused
+from server_kit.ratelimit.keys import api_key_key, client_key, user_key
 from server_kit.ratelimit.leases import Lease
 from server_kit.ratelimit.limiter import RateLimiter
 from server_kit.ratelimit.middleware import RateLimitMiddleware
@@ -33,10 +34,14 @@ __all__ = [
     "RateLimiter",
     "RedisBack",
     "RedisDown",
+    "Refused",
     "Reservation",
+    "api_key_key",
+    "client_key",
     "per_api_key_rate_limit",
     "per_user_rate_limit",
     "rate_limit",
+    "user_key",
 ]
 
 

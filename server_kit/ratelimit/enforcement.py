@@ -2,31 +2,98 @@
 
 import math
 import time
+from collections.abc import Sequence
+from typing import TypeAlias
 
-from resilient_http.problems import RateLimitException
+from resilient_http.problems import (
+    AppException,
+    OverloadedException,
+    RateLimitException,
+)
 from server_kit.asgi import Scope
 from server_kit.exchange import exchange_of
-from server_kit.ratelimit.fields import fields
+from server_kit.ratelimit.fields import POLICY, fields, names
 from server_kit.ratelimit.limiter import RateLimiter
-from server_kit.ratelimit.quota import Decision, Quota
+from server_kit.ratelimit.quota import Charge, Decision, Quota
+from server_kit.ratelimit.stores import tightest
+
+Named: TypeAlias = tuple[str, Quota]
+"""A quota, and what clients know it by."""
 
 
-async def ask(limiter: RateLimiter, quota: Quota, scope: Scope) -> Decision:
-    """Charge the request of `scope`, and note the decision for its response."""
-    decision = await limiter.check_all([quota])
+async def charge(limiter: RateLimiter, asked: Sequence[Named]) -> list[Charge]:
+    """Charge a request to all of `asked`, at least one; or to none, if one refuses.
+
+    A quota that stands there twice, as it is a user's and nobody is logged in, is
+    charged once.
+    """
+    different: dict[tuple[str, int, float], Named] = {}
+    for named in asked:
+        quota = named[1]
+        different.setdefault((quota.key, quota.limit, quota.window), named)
+    quotas = [quota for _, quota in different.values()]
+    told = await limiter.decide(quotas)
+    decisions = told if len(told) == len(quotas) else _placed(told, quotas)
+    return [
+        Charge(name, quota, decision)
+        for (name, quota), decision in zip(different.values(), decisions, strict=True)
+    ]
+
+
+def _placed(
+    decisions: Sequence[Decision], quotas: Sequence[Quota]
+) -> Sequence[Decision | None]:
+    """Return the one decision, which says no, in the place of its quota.
+
+    Of two quotas with the same limit and window it may be the other's: decisions do not
+    tell whose they are.
+    """
+    (refusal,) = decisions
+    figures = [(quota.limit, quota.window) for quota in quotas]
+    placed: list[Decision | None] = [None] * len(quotas)
+    placed[figures.index((refusal.limit, refusal.window))] = refusal
+    return placed
+
+
+def note(charges: Sequence[Charge], scope: Scope) -> None:
+    """Have the response of `scope`, if it is a wrapped app's, tell of `charges`."""
     exchange = exchange_of(scope)
     if exchange is not None:
-        exchange.decisions.append(decision)
-    return decision
+        exchange.decisions.extend(charges)
 
 
-def refusal(decision: Decision) -> RateLimitException:
-    """Return the problem to answer a refused request with."""
+def refusal(charges: Sequence[Charge], scope: Scope) -> AppException:
+    """Return the problem to answer a refused request with.
+
+    A 429; but a 503 where Redis is not to be had, and nobody is let through: what the
+    caller has used is not known, and no fault of its own.
+    """
+    exchange = exchange_of(scope)
+    # In a wrapped app the fields are put on whatever leaves it.
+    headers = fields(charges, time.time()) if exchange is None else None
+    decision = tightest([it.decision for it in charges if it.decision is not None])
     seconds = math.ceil(decision.retry_after)
+    if decision.outage == "closed":
+        return OverloadedException(
+            "Rate limits cannot be looked up",
+            retry_after=seconds,
+            headers=headers,
+        )
     return RateLimitException(
         f"Rate limit exceeded. Retry after {seconds} seconds",
         retry_after=seconds,
-        headers=fields(decision, time.time()),
+        headers=headers,
+        extra=_violated(charges, scope),
         limit=decision.limit,
         remaining=decision.remaining,
     )
+
+
+def _violated(charges: Sequence[Charge], scope: Scope) -> dict[str, list[str]]:
+    """Return which policies refuse, where the response names more than the usual."""
+    exchange = exchange_of(scope)
+    noted = charges if exchange is None else exchange.decisions
+    named = list(zip(names(noted), noted, strict=True))
+    if [name for name, _ in named] == [POLICY]:
+        return {}
+    return {"violated-policies": [name for name, it in named if it.is_refusal]}

@@ -1,6 +1,8 @@
-"""What a limiter tells its listeners: once for each change."""
+"""What limiters and middlewares tell their listeners."""
 
 from dataclasses import dataclass
+
+from server_kit.ratelimit.quota import Outage
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +19,38 @@ class RedisBack:
 
     after: float
     """Seconds it was gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request was refused; or would have been, in shadow mode.
+
+    Told by `RateLimitMiddleware`, once for each of the quotas that refuse.
+    """
+
+    policy: str
+    """Which quota, as responses call it."""
+
+    key: str
+    """A digest of the key: the same for the same caller, and no address or secret."""
+
+    limit: int
+    """Units that a window holds."""
+
+    window: float
+    """Seconds."""
+
+    cost: int
+    """Units that the request would have taken."""
+
+    retry_after: float
+    """Seconds that the caller was told to wait."""
+
+    route: str | None
+    """The template of the route, such as `/items/{id}`; None if there is none."""
+
+    outage: Outage | None
+    """The policy that decided, because Redis could not."""
+
+    shadow: bool
+    """Whether it was let through all the same."""

@@ -5,7 +5,7 @@ from hashlib import sha256
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from server_kit.asgi import Scope, local_path
 from server_kit.frameworks.ahead import endpoint_ahead
@@ -31,7 +31,7 @@ def client_key(scope: Scope) -> str:
     return f"client:{NO_ADDRESS if address is None else _site(address)}"
 
 
-def user_key(request: Request) -> str:
+def user_key(request: HTTPConnection) -> str:
     """Return the key of the user, or the client's where nobody is known to be one.
 
     The user is `request.state.user`, else `request.scope["user"]` (as Starlette's
@@ -47,7 +47,7 @@ def user_key(request: Request) -> str:
     return client_key(request.scope)
 
 
-def api_key_key(request: Request) -> str:
+def api_key_key(request: HTTPConnection) -> str:
     """Return the key of the `X-API-Key` header, or the client's where there is none.
 
     A digest of it, so that a store never holds a credential. Whether the key is a valid

@@ -63,6 +63,22 @@ class Decision(NamedTuple):
     """The policy that decided, because Redis could not. None: nothing was wrong."""
 
 
+class Charge(NamedTuple):
+    """What became of charging a request to one of its quotas."""
+
+    policy: str
+    """What clients know the quota by."""
+
+    quota: Quota
+    decision: Decision | None
+    """None: another quota has refused the request, before this one was looked at."""
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the request may not go ahead because of this quota."""
+        return self.decision is not None and not self.decision.allowed
+
+
 def check_quota(key: object, limit: object, window: object, cost: object) -> None:
     """Refuse what cannot be a quota, naming the field."""
     if not isinstance(key, str):

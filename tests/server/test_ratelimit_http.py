@@ -1,139 +1,31 @@
 """Rate limits over HTTP: what responses say, who is refused, what passes."""
 
-import math
 import subprocess
 import sys
-import time
 from typing import Any
 from uuid import uuid4
 
-import http_sf
 import pytest
 from fastapi import Depends, FastAPI
-from httpx import ASGITransport, AsyncClient
-from hypothesis import given
-from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from resilient_http._core.announced import Announcement, parse
 from resilient_http.problems import RateLimitException
 from server_kit import ratelimit, wrap
 from server_kit.asgi import Message, Scope
 from server_kit.problems import app_exception_handler
 from server_kit.ratelimit import (
-    Decision,
-    RateLimiter,
     RateLimitMiddleware,
     per_api_key_rate_limit,
     per_user_rate_limit,
     rate_limit,
 )
-from server_kit.ratelimit.fields import fields
+from tests.server.limited import WINDOW, client, counted, still
 
-WINDOW = 60
 STANDING = ("x-ratelimit-limit", "x-ratelimit-remaining", "ratelimit")
-
-
-def still() -> RateLimiter:
-    return RateLimiter(clock=lambda: 0.0)
-
-
-def client(app: Any, address: str = "192.0.2.1", **options: Any) -> AsyncClient:
-    transport = ASGITransport(app, client=(address, 1), **options)
-    return AsyncClient(transport=transport, base_url="http://shop")
-
-
-whole = st.integers(0, 10**18)
-seconds = st.floats(0, 1e18)
-decisions = st.builds(
-    Decision,
-    allowed=st.booleans(),
-    limit=st.integers(1, 10**18),
-    remaining=whole,
-    reset_after=seconds,
-    retry_after=seconds,
-    window=st.floats(0.001, 1e18),
-)
-
-
-def parsed(value: str) -> tuple[str, dict[str, Any]]:
-    ((name, params),) = http_sf.parse(value.encode(), tltype="list")  # type: ignore[misc, str-unpack] # a list of one item with parameters, or the test fails
-    return name, params  # type: ignore[return-value] # as above
-
-
-@pytest.mark.property
-@pytest.mark.case("RL-1", "RL-2", "RL-3", "RL-4", "RL-7", "RL-8", "RL-12", "RL-14")
-@given(decision=decisions, wall=st.floats(0, 4e9))
-def test_any_decision_can_be_written(decision: Decision, wall: float) -> None:
-    said = fields(decision, wall)
-    name, policy = parsed(said["RateLimit-Policy"])
-    assert parsed(said["RateLimit"])[0] == name == "default"
-    left = parsed(said["RateLimit"])[1]
-    assert type(policy["q"]) is type(left["r"]) is type(left["t"]) is int
-    assert policy["w"] >= 1
-    assert left["t"] >= 0
-    assert all(said[f"X-RateLimit-{part}"].isdigit() for part in ("Limit", "Reset"))
-
-
-def test_the_fields_look_as_the_design_shows_them() -> None:
-    decision = Decision(
-        allowed=True,
-        limit=100,
-        remaining=50,
-        reset_after=29.1,
-        retry_after=0.0,
-        window=60.0,
-    )
-    assert fields(decision, wall=1_000.5) == {
-        "X-RateLimit-Limit": "100",
-        "X-RateLimit-Remaining": "50",
-        "X-RateLimit-Reset": "1030",
-        "RateLimit-Policy": '"default";q=100;w=60',
-        "RateLimit": '"default";r=50;t=30',
-    }
-
-
-@pytest.mark.property
-@given(decision=decisions, wall=st.floats(1.6e9, 4e9), wait=st.floats(0, 1e9))
-def test_our_own_client_reads_what_is_written(
-    decision: Decision, wall: float, wait: float
-) -> None:
-    decision = decision._replace(reset_after=wait, retry_after=wait)
-    said = {name.lower(): value for name, value in fields(decision, wall).items()}
-    left = min(decision.remaining, 10**15 - 1)
-    assert parse(said, status=200, wall=wall) == Announcement(left, math.ceil(wait))
-    usual = {name: said[name] for name in said if name.startswith("x-")}
-    found = parse(usual, status=429, wall=wall)
-    if decision.remaining < 10**15:
-        assert found is not None
-        assert found.remaining == decision.remaining
-        assert wait - 1e-6 <= found.reset <= wait + 1
-
-
-@pytest.mark.case("RL-17", "RA-1", "RA-2")
-async def test_all_headers_of_a_refusal_ask_for_the_same_wait() -> None:
-    times = [0.0, 50.0, 50.7]
-    limiter = RateLimiter(clock=lambda: times.pop(0))
-    app = RateLimitMiddleware(Starlette(), limiter=limiter, default_limit=2)
-    async with client(app) as http:
-        *_, refused = [await http.get("/") for _ in range(3)]
-    reset = int(refused.headers["x-ratelimit-reset"]) - time.time()
-    assert refused.headers["retry-after"] == "10"  # 9.3 s, rounded up
-    assert refused.headers["ratelimit"] == '"default";r=0;t=10'
-    assert 0 <= reset <= 11
-    assert refused.json()["retry_after"] == 10
-
-
-def counted(**options: Any) -> RateLimitMiddleware:
-    async def app(scope: Scope, receive: Any, send: Any) -> None:
-        await PlainTextResponse("ok")(scope, receive, send)
-
-    options = {"limiter": still(), "default_limit": 2, **options}
-    return RateLimitMiddleware(app, **options)
 
 
 @pytest.mark.case("RL-16", "RA-7")
@@ -226,7 +118,7 @@ async def test_a_start_without_headers_is_given_the_fields() -> None:
 
 
 @pytest.mark.case("S33")
-@pytest.mark.parametrize("kind", ["websocket", "lifespan", "something.new"])
+@pytest.mark.parametrize("kind", ["lifespan", "something.new"])
 async def test_other_protocols_pass_through_untouched(kind: str) -> None:
     seen: list[tuple[Any, ...]] = []
 
@@ -299,13 +191,21 @@ async def test_without_one_it_uses_one_in_this_process(*, wrapped: bool) -> None
     assert answers[1].headers["x-ratelimit-limit"] == "1"
 
 
-async def test_the_tightest_of_several_decisions_is_told() -> None:
+@pytest.mark.case("RL-21")
+async def test_middleware_and_dependency_tell_of_themselves_in_one_field() -> None:
     app = one_per_window()
     app.add_middleware(RateLimitMiddleware, limiter=still())
     async with client(wrap(app, limiter=still())) as http:
         answers = [await http.get("/items/1") for _ in range(2)]
+    policies = ['"default";q=100;w=60, "default-2";q=1;w=60']
     for answer in answers:
-        assert answer.headers.get_list("ratelimit-policy") == ['"default";q=1;w=60']
+        assert answer.headers.get_list("ratelimit-policy") == policies
+        assert answer.headers["x-ratelimit-limit"] == "1"
+    assert [answer.headers["ratelimit"] for answer in answers] == [
+        '"default";r=99;t=60, "default-2";r=0;t=60',
+        '"default-2";r=0;t=60',
+    ]
+    assert answers[1].json()["violated-policies"] == ["default-2"]
 
 
 async def test_endpoints_do_not_share() -> None:

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio
@@ -30,43 +29,10 @@ from server_kit.asgi import Message, Receive, Scope, Send
 from server_kit.denial import reason_of
 from tests.served import served
 from tests.server.apps import SECRET, SHOP, AnyApp, fail
+from tests.server.sockets import DENIAL, connect
 
-DENIAL: Final[dict[str, Any]] = {"websocket.http.response": {}}
 ACCEPT: Final = {"type": "websocket.accept"}
 CLOSE: Final[dict[str, Any]] = {"type": "websocket.close"}
-
-
-@dataclass
-class Seen:
-    """What a server saw of one websocket."""
-
-    sent: list[Message]
-    error: BaseException | None
-
-
-async def connect(
-    app: AnyApp, path: str, *received: Message, extensions: Any = None, **scope: Any
-) -> Seen:
-    """Open a websocket as a server does, and see each message."""
-    seen = Seen([], None)
-    messages = iter([{"type": "websocket.connect"}, *received])
-
-    async def receive() -> Message:
-        for message in messages:
-            return message
-        await anyio.sleep_forever()
-        raise AssertionError
-
-    async def send(message: Message) -> None:
-        seen.sent.append(message)
-
-    asked = {"type": "websocket", "path": path, "headers": [], "query_string": b""}
-    asked |= {"subprotocols": [], "extensions": extensions}
-    try:
-        await app(asked | scope, receive, send)
-    except Exception as error:  # noqa: BLE001 - as a server does
-        seen.error = error
-    return seen
 
 
 async def handle(accept: Any, path: str, error: type[Exception]) -> None:
