@@ -120,7 +120,8 @@ def _limits(app: FastAPI, route: Any) -> Iterator[type[AppException]]:
     for middleware in app.user_middleware:
         exempt: Any = middleware.kwargs.get("exempt_paths", EXEMPT)
         is_limit: bool = middleware.cls is RateLimitMiddleware  # type: ignore[comparison-overlap]  # typed as a factory
-        if is_limit and route.path_format not in exempt:
+        is_shadow = middleware.kwargs.get("shadow", False)
+        if is_limit and not is_shadow and route.path_format not in exempt:
             yield RateLimitException
 
 

@@ -160,6 +160,13 @@ def test_a_limit_on_all_is_told_of_all_but_the_exempt() -> None:
     assert "429" not in refs(app.openapi(), "/healthz")
 
 
+def test_a_limit_in_shadow_mode_is_told_of_nobody() -> None:
+    app = declared()
+    app.add_middleware(RateLimitMiddleware, limiter=RateLimiter(), shadow=True)
+    app.get("/items")(members_only)
+    assert "429" not in refs(app.openapi(), "/items")
+
+
 def test_fastapis_own_shape_of_a_422_is_told_nowhere() -> None:
     app = declared()
 

@@ -1,10 +1,12 @@
 """Rate limits over HTTP: what responses say, who is refused, what passes."""
 
+import random
 import subprocess
 import sys
 from typing import Any
 from uuid import uuid4
 
+import anyio
 import pytest
 from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
@@ -18,12 +20,18 @@ from server_kit import ratelimit, wrap
 from server_kit.asgi import Message, Scope
 from server_kit.problems import app_exception_handler
 from server_kit.ratelimit import (
+    Quota,
+    RateLimiter,
     RateLimitMiddleware,
     per_api_key_rate_limit,
     per_user_rate_limit,
     rate_limit,
 )
+from server_kit.ratelimit.machines import Algorithm
+from tests.server.accounts import ALGORITHMS
+from tests.server.apps import serve
 from tests.server.limited import WINDOW, client, counted, still
+from tests.server.valkey import valkey
 
 STANDING = ("x-ratelimit-limit", "x-ratelimit-remaining", "ratelimit")
 
@@ -59,6 +67,66 @@ async def test_a_refusal_is_a_problem_and_never_reaches_the_app(
     assert refused.headers["x-ratelimit-remaining"] == "0"
     assert refused.json()["type"] == "rate-limit-exceeded"
     assert refused.json()["limit"] == 1
+
+
+@pytest.mark.case("S28", "RA-2")
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_who_waits_as_told_is_let_in(algorithm: Algorithm) -> None:
+    rng, now = random.Random(28), [0.0]
+    limiter = RateLimiter(algorithm=algorithm, clock=lambda: now[0])
+    for trial in range(1_000):
+        limit, window = rng.randint(1, 5), rng.choice([0.3, 1, 7, 60, rng.random() * 9])
+        app = counted(limiter=limiter, default_limit=limit, default_window=window)
+        peer = (f"192.0.{trial // 250}.{trial % 250}", 1)
+        start = (await serve(app, client=peer)).sent[0]
+        while start["status"] != 429:
+            now[0] += rng.random() * window / limit / 2
+            start = (await serve(app, client=peer)).sent[0]
+        told = dict(start["headers"])
+        assert told[b"ratelimit"].endswith(b";t=" + told[b"retry-after"])
+        now[0] += int(told[b"retry-after"])
+        assert (await serve(app, client=peer)).sent[0]["status"] == 200
+
+
+async def left_of_fifty(app: Any) -> list[str]:
+    """Return how many were left, as fifty requests at once are told, fewest first."""
+    left: list[str] = []
+
+    async with client(app) as http:
+
+        async def ask_once() -> None:
+            left.append((await http.get("/")).headers["ratelimit"])
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(ask_once)
+    return sorted(left)
+
+
+@pytest.mark.case("S27")
+async def test_the_figures_are_those_of_the_decision() -> None:
+    left = await left_of_fifty(counted(limiter=RateLimiter(), default_limit=50))
+    assert len(set(left)) == 50
+
+
+@pytest.mark.case("S27")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_figures_of_redis_are_those_of_the_decision(
+    anyio_backend: str,
+) -> None:
+    def two(_: Any) -> list[Quota]:
+        return [Quota("one", 50, WINDOW), Quota("other", 99, WINDOW)]
+
+    with valkey() as server:
+        limiter = RateLimiter(server.url, timeout=20.0)
+        app = counted(limiter=limiter, quotas=two)
+        left = await left_of_fifty(app)
+        async with client(app) as http:
+            refused = await http.get("/")
+        await limiter.aclose()
+    assert len(set(left)) == 50
+    assert refused.status_code == 429
+    assert refused.json()["violated-policies"] == ["default"]
 
 
 async def test_clients_have_quotas_of_their_own() -> None:
