@@ -179,7 +179,9 @@ class RateLimitMiddleware:
                 continue
             event = Refused(
                 policy=policy,
-                key=blake2b(quota.key.encode(), digest_size=16).hexdigest(),
+                key=blake2b(
+                    quota.key.encode(errors="surrogatepass"), digest_size=16
+                ).hexdigest(),
                 limit=quota.limit,
                 window=quota.window,
                 cost=quota.cost,
