@@ -93,7 +93,7 @@ async def test_in_shadow_mode_a_function_that_fails_stops_nobody(
     async with client(around(counted(shadow=True, key_func=breaks))) as http:
         answer = await http.get("/")
     assert answer.status_code == 200
-    (record,) = caplog.records
+    (record,) = [record for record in caplog.records if record.name == "server_kit"]
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
 
@@ -107,9 +107,7 @@ async def test_a_listener_that_fails_changes_nothing(
         answers = [await http.get("/") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 429, 429]
     assert len(heard) == 2
-    assert [record.message for record in caplog.records] == [
-        f"{breaks!r} failed; this is not logged again"
-    ]
+    assert caplog.text.count(f"{breaks!r} failed; this is not logged again") == 1
 
 
 async def test_an_event_can_be_written_down() -> None:
