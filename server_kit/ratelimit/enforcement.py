@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import TypeAlias
+from hashlib import blake2b
+from typing import Final, TypeAlias
 
 from resilient_http.problems import (
     AppException,
@@ -20,12 +21,22 @@ from server_kit.ratelimit.stores import tightest
 Named: TypeAlias = tuple[str, Quota]
 """A quota, and what clients know it by."""
 
+_PARTITION_BYTES: Final = 9  # and no padding in base64
 
-async def charge(limiter: RateLimiter, asked: Sequence[Named]) -> list[Charge]:
+
+async def charge(
+    limiter: RateLimiter, asked: Sequence[Named], secret: bytes | None = None
+) -> list[Charge]:
     """Charge a request to all of `asked`, at least one; or to none, if one refuses.
 
     A quota that stands there twice, as it is a user's and nobody is logged in, is
     charged once.
+
+    Args:
+        limiter: Who decides.
+        asked: The quotas.
+        secret: What makes of their keys what clients may know; None: nothing.
+
     """
     different: dict[tuple[str, int, float], Named] = {}
     for named in asked:
@@ -35,9 +46,16 @@ async def charge(limiter: RateLimiter, asked: Sequence[Named]) -> list[Charge]:
     told = await limiter.decide(quotas)
     decisions = told if len(told) == len(quotas) else _placed(told, quotas)
     return [
-        Charge(name, quota, decision)
+        Charge(name, quota, decision, _partition(quota.key, secret))
         for (name, quota), decision in zip(different.values(), decisions, strict=True)
     ]
+
+
+def _partition(key: str, secret: bytes | None) -> bytes | None:
+    if secret is None:
+        return None
+    whose = key.encode(errors="surrogatepass")
+    return blake2b(whose, digest_size=_PARTITION_BYTES, key=secret).digest()
 
 
 def _placed(

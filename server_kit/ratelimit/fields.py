@@ -5,6 +5,7 @@ kit knows how it looks on the wire.
 """
 
 import math
+from base64 import b64encode
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
@@ -73,7 +74,8 @@ def fields(charges: Sequence[Charge], wall: float, status: int = 200) -> dict[st
             said["X-RateLimit-Degraded"] = decision.outage
     named = list(zip(names(charges), charges, strict=True))
     said["RateLimit-Policy"] = ", ".join(
-        _policy(name, charge.quota.limit, charge.quota.window) for name, charge in named
+        _policy(name, charge.quota.limit, charge.quota.window) + _partition(charge)
+        for name, charge in named
     )
     limits = _limits(named, status)
     if limits:
@@ -93,7 +95,7 @@ def _limits(named: Sequence[tuple[str, Charge]], status: int) -> list[str]:
             continue
         left, wait = _left(decision)
         if left > 0 or status not in _REDIRECTS:
-            items.append(f"{_quoted(name)};r={left};t={wait}")
+            items.append(f"{_quoted(name)};r={left};t={wait}{_partition(charge)}")
     return items
 
 
@@ -144,6 +146,12 @@ def _policy(name: str, limit: int, window: float) -> str:
 @lru_cache(maxsize=1_000)
 def _quoted(name: str) -> str:
     return http_sf.ser([(name, {})])
+
+
+def _partition(charge: Charge) -> str:
+    if charge.partition is None:
+        return ""
+    return f";pk=:{b64encode(charge.partition).decode()}:"
 
 
 def _whole(number: float) -> int:

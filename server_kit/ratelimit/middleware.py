@@ -44,6 +44,7 @@ EXEMPT: Final = frozenset(
 """Paths that the middleware does not count unless told otherwise."""
 
 
+_SECRETS: Final = range(16, 65)  # of BLAKE2b
 _ANSWERS: Final = frozenset(
     {"http.response.start", "websocket.http.response.start", "websocket.accept"}
 )
@@ -79,6 +80,9 @@ class RateLimitMiddleware:
             there were no limit.
         trusted_proxies: Whom to believe about who the client is. None: as the wrapped
             app around it, or else nobody. What is further out decides.
+        partition_keys: A secret of 16 to 64 bytes, the same in all processes, with
+            which responses say whose quota it is they speak of (`pk`), and tell nobody
+            who that is. None: they do not say.
         listeners: Called with a `Refused` for each quota that refuses. They must not
             block; what they raise is logged and changes nothing.
 
@@ -102,6 +106,7 @@ class RateLimitMiddleware:
         per_route: bool = False,
         shadow: bool = False,
         trusted_proxies: TrustedProxies | None = None,
+        partition_keys: bytes | None = None,
         listeners: Iterable[Callable[[Refused], object]] = (),
     ) -> None:
         _check("limiter", limiter, RateLimiter)
@@ -111,6 +116,7 @@ class RateLimitMiddleware:
         _check("per_route", per_route, bool)
         _check("shadow", shadow, bool)
         _check("trusted_proxies", trusted_proxies, TrustedProxies | None)
+        _check_secret("partition_keys", partition_keys)
         self._app = app
         self._limiter = limiter
         self._plan = Plan(default_limit, default_window, key_func, quotas=quotas)
@@ -119,6 +125,7 @@ class RateLimitMiddleware:
         self._per_route = per_route
         self._shadow = shadow
         self._trusted_proxies = trusted_proxies
+        self._secret = partition_keys
         self._listeners = tuple(listeners)
         self._failed: list[object] = []
         for listener in self._listeners:
@@ -164,7 +171,7 @@ class RateLimitMiddleware:
         asked = await self._plan.of(connection, prefix)
         if not asked:
             return []
-        charges = await charge(self._limiter, asked)
+        charges = await charge(self._limiter, asked, self._secret)
         if self._listeners and any(one.is_refusal for one in charges):
             self._tell(charges, scope)
         if not self._shadow:
@@ -174,7 +181,8 @@ class RateLimitMiddleware:
     def _tell(self, charges: list[Charge], scope: Scope) -> None:
         endpoint = endpoint_ahead(self._app, scope)
         route = None if endpoint is None else endpoint.template
-        for policy, (_, quota, decision) in zip(names(charges), charges, strict=True):
+        for policy, one in zip(names(charges), charges, strict=True):
+            quota, decision = one.quota, one.decision
             if decision is None or decision.allowed:
                 continue
             event = Refused(
@@ -223,6 +231,16 @@ def _telling(charges: list[Charge], send: Send) -> Send:
         await send(message)
 
     return tell
+
+
+def _check_secret(name: str, value: object) -> None:
+    """Refuse what cannot be a secret, without showing it."""
+    if value is None:
+        return
+    if not isinstance(value, bytes):
+        raise TypeError(f"{name} must be bytes or None, got {type(value).__name__}")
+    if len(value) not in _SECRETS:
+        raise ValueError(f"{name} must be 16 to 64 bytes, got {len(value)}")
 
 
 def _check(name: str, value: object, kind: Any) -> None:

@@ -73,6 +73,9 @@ class Charge(NamedTuple):
     decision: Decision | None
     """None: another quota has refused the request, before this one was looked at."""
 
+    partition: bytes | None = None
+    """What clients know its key by; None: they are not told."""
+
     @property
     def is_refusal(self) -> bool:
         """Whether the request may not go ahead because of this quota."""

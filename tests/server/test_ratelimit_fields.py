@@ -19,6 +19,7 @@ from server_kit.ratelimit import (
     Quota,
     RateLimiter,
     RateLimitMiddleware,
+    client_key,
 )
 from server_kit.ratelimit.fields import check_name, fields, names
 from server_kit.ratelimit.quota import Charge
@@ -313,3 +314,48 @@ async def test_trailers_are_left_as_they_are() -> None:
     for limited in (counted(app), wrap(counted(app))):
         served = await serve(limited)
         assert served.sent[-1] == trailers
+
+
+SECRET = b"0123456789abcdef"
+
+
+@pytest.mark.case("RL-6", "RL-15", "RL-20")
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_a_partition_is_known_by_a_keyed_hash(*, wrapped: bool) -> None:
+    def both(request: Any) -> list[Quota]:
+        return [Quota(client_key(request.scope), 2, 60), Quota("all", 9, 60)]
+
+    said = []
+    for secret in (SECRET, SECRET[::-1]):
+        app: Any = counted(quotas=both, partition_keys=secret)
+        app = wrap(app) if wrapped else app
+        for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2"):
+            async with client(app, address) as http:
+                headers = (await http.get("/")).headers
+            policies, limits = (
+                [it["pk"] for it in items(headers[name]).values()] for name in OURS
+            )
+            assert policies == limits
+            assert {type(pk) for pk in policies} == {bytes}
+            said.append(policies)
+    (ann, everyone), again, (bob, _), (other, _), *_ = said
+    assert again == [ann, everyone]
+    assert len({ann, everyone, bob, other}) == 4
+
+
+def test_without_a_secret_no_partition_is_told() -> None:
+    assert "pk" not in str(fields([charged()], wall=0.0))
+
+
+@pytest.mark.parametrize(
+    ("secret", "error"),
+    [
+        (b"short", ValueError),
+        (b"x" * 65, ValueError),
+        ("hunter2", TypeError),
+    ],
+)
+def test_a_secret_that_is_none_is_not_shown(secret: Any, error: Any) -> None:
+    with pytest.raises(error, match="partition_keys must be") as caught:
+        counted(partition_keys=secret)
+    assert str(secret) not in str(caught.value)
