@@ -75,6 +75,7 @@ class Game(RuleBasedStateMachine):
         self.now = BEGINS
         self.looked = 0
         self.due: dict[bytes, int] = {}
+        self.quotas: list[Quota] = []
         self.asides: list[Aside] = []
         self.names = itertools.count()
         # Near zero, where floats are exact.
@@ -262,16 +263,19 @@ class Game(RuleBasedStateMachine):
     def every_key_has_a_time_to_live(self) -> None:
         """See that it has, and note when Redis would forget it."""
         looked, found = self.run(self.client.eval(LOOK, 0, LONG))
-        longest = {
-            self.address(quota).encode(): self.tally(quota).longest(self.now)
-            for quota in getattr(self, "quotas", [])
-        }
+        quotas = {self.address(it).encode(): it for it in self.quotas}
         for key, until in found:
             assert until >= 0
             if until - looked > LONG / 2:
                 continue
-            assert until - looked <= longest[key] / 1_000 + 1
-            self.due[key] = self.now + 1_000 * (until - self.looked)
+            it = quotas[key]
+            peeked = self.run(
+                self.memory.peek(it.key, limit=it.limit, window=it.window)
+            )
+            reset = microseconds(peeked.reset_after)
+            assert until - self.looked >= reset / 1_000 - 1
+            assert until - looked <= self.tally(it).longest(self.now) / 1_000 + 1
+            self.due[key] = self.now + reset
         self.looked = looked
 
     def teardown(self) -> None:
