@@ -11,7 +11,7 @@ help:
 	@echo "make pythons every test on the other Pythons that are installed"
 	@echo "make parity  httpx's own tests, with our clients in the place of its own"
 	@echo "make sdks    an SDK of openai that cannot be installed beside the one in make test"
-	@echo "make verify  the long tests: more examples, more cuts for pools, parity, SDKs, and the demo"
+	@echo "make verify  the long tests: more examples, more cuts for pools, more load, parity, SDKs, and the demo"
 	@echo "make lint    ruff, format and rules"
 	@echo "make types   mypy over everything, pyright over the public API"
 	@echo "make wheel   build the wheel and try it outside the checkout"
@@ -48,6 +48,7 @@ verify: $(READY)
 	bash .ci/sdks
 	ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
 	FAMILY=httpx2 ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
+	LOAD_SECONDS=10 $(BIN)/python -m pytest tests/server/test_ratelimit_processes.py
 	$(BIN)/python -m demo
 
 lint: $(READY)
