@@ -15,6 +15,7 @@ import httpx
 
 from resilient_http._hands.async_backend import quicken
 from resilient_http._hands.driving import acarry_out, carry_out
+from resilient_http._hands.handing import lean_send
 from resilient_http._hands.places import settle, watch
 from resilient_http._hands.rescuing import arescue, rescue
 from resilient_http._hands.sync_backend import bind
@@ -99,6 +100,8 @@ class Calls:
         for transport in self.transports():
             bind(transport, self._family)
             quicken(transport, self._family)
+        family: Any = super()
+        lean_send(family._send_single_request)  # reads a file, which no call waits for
         watch(self)
 
     def transports(self) -> tuple[object, ...]:
@@ -140,7 +143,7 @@ class AsyncCalls(Calls):
         def _send_single_request(self, request: Any) -> Any:
             call = current.get()
             call.loop = settle(self)
-            send = super()._send_single_request
+            send = lean_send(super()._send_single_request)
             hop = Hop(call, request, self._family.http.AsyncByteStream)
             if call.policy.fallback is None:
                 return acarry_out(hop, send)
@@ -176,7 +179,7 @@ class SyncCalls(Calls):
             return super()._send_handling_auth(request, auth, **options)
 
         def _send_single_request(self, request: Any) -> Any:
-            send = super()._send_single_request
+            send = lean_send(super()._send_single_request)
             hop = Hop(current.get(), request, self._family.http.SyncByteStream)
             if hop.call.policy.fallback is None:
                 return carry_out(hop, send)
