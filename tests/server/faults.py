@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 from tests.server.relay import Relay, Way, relay
-from tests.server.topologies import cluster, pair, slot_of, tell, until
+from tests.server.topologies import Cluster, Node, pair, slot_of, tell, until
 from tests.server.valkey import Valkey, valkey
 
 PREFIX = "ratelimit"
@@ -29,6 +29,7 @@ class Site:
 
 
 Fault: TypeAlias = Callable[[], AbstractContextManager[Site]]
+FaultOfCluster: TypeAlias = Callable[[Cluster], AbstractContextManager[Site]]
 
 
 @contextmanager
@@ -97,37 +98,27 @@ def read_only() -> Iterator[Site]:
 
 
 @contextmanager
-def moved() -> Iterator[Site]:
+def moved(there: Cluster) -> Iterator[Site]:
     """It is one of a cluster, and its slot is elsewhere now: -MOVED."""
-    with cluster(primaries=2, spare=False) as both:
-        slot = slot_of(PREFIX)
-        home = both.owner(slot)
-        (away,) = [node for node in both.primaries if node is not home]
-
-        yield Site(
-            home.url,
-            lambda: both.move(slot, away),
-            lambda: both.move(slot, home),
-        )
+    slot, home, away = _neighbours(there)
+    yield Site(home.url, lambda: there.move(slot, away), lambda: there.move(slot, home))
 
 
 @contextmanager
-def asked_elsewhere() -> Iterator[Site]:
+def asked_elsewhere(there: Cluster) -> Iterator[Site]:
     """It is one of a cluster, and its slot is on its way: -ASK for all that is new."""
-    with cluster(primaries=2, spare=False) as both:
-        slot = slot_of(PREFIX)
-        home = both.owner(slot)
-        (away,) = [node for node in both.primaries if node is not home]
+    slot, home, away = _neighbours(there)
+    tell(home, "FLUSHALL")
 
-        def begin() -> None:
-            both.begin_to_move(slot, away)
-            tell(home, "FLUSHALL")
+    def begin() -> None:
+        there.begin_to_move(slot, away)
+        tell(home, "FLUSHALL")
 
-        def end() -> None:
-            for node in both.primaries:
-                tell(node, "CLUSTER SETSLOT", slot, "STABLE")
+    def end() -> None:
+        for node in (home, away):
+            tell(node, "CLUSTER SETSLOT", slot, "STABLE")
 
-        yield Site(home.url, begin, end)
+    yield Site(home.url, begin, end)
 
 
 @contextmanager
@@ -194,19 +185,29 @@ FAULTS: dict[str, Fault] = {
     "BUSY": busy,
     "OOM": out_of_memory,
     "READONLY": read_only,
-    "MOVED": moved,
-    "ASK": asked_elsewhere,
     "maxclients": crowded,
     "LOADING": loading,
     "failover": failed_over,
     "cut reply": cut,
 }
+FAULTS_OF_CLUSTERS: dict[str, FaultOfCluster] = {
+    "MOVED": moved,
+    "ASK": asked_elsewhere,
+}
+"""For who does not know that it is a cluster."""
 
 
 @contextmanager
 def _relayed() -> Iterator[Relay]:
     with valkey() as server, relay(server.port) as wire:
         yield wire
+
+
+def _neighbours(there: Cluster) -> tuple[int, Node, Node]:
+    """Return the slot, who has it, and another."""
+    slot = slot_of(PREFIX)
+    home = there.owner(slot)
+    return slot, home, next(it for it in there.primaries if it is not home)
 
 
 def _url(wire: Relay) -> str:

@@ -20,7 +20,7 @@ from server_kit.ratelimit.limiter import RateLimiter
 from server_kit.ratelimit.quota import Quota
 from server_kit.ratelimit.stores.in_redis import PROBE_EVERY
 from tests.server.accounts import ALGORITHMS
-from tests.server.faults import FAULTS, Site
+from tests.server.faults import FAULTS, FAULTS_OF_CLUSTERS, Site
 from tests.server.outages import LIMIT, Seen, live_through, timed, until_redis_decides
 from tests.server.relay import Relay, relay
 from tests.server.topologies import (
@@ -58,7 +58,22 @@ async def test_a_fault_costs_its_crowd_no_time_and_is_over_when_it_is_over(
     fault: str,
 ) -> None:
     with FAULTS[fault]() as site:
-        outcome = await live_through(site, crowd=CROWD)
+        await assert_that_all_is_well(site)
+
+
+@on_asyncio
+@pytest.mark.case("S8", "R36")
+@pytest.mark.parametrize("fault", FAULTS_OF_CLUSTERS)
+async def test_a_slot_that_is_elsewhere_is_a_fault_like_any_other(
+    three: Cluster, fault: str
+) -> None:
+    with FAULTS_OF_CLUSTERS[fault](three) as site:
+        await assert_that_all_is_well(site)
+
+
+async def assert_that_all_is_well(site: Site) -> None:
+    """Assert all that holds under any fault."""
+    outcome = await live_through(site, crowd=CROWD)
     for seen in outcome.seen:
         assert_decided_by_policy(seen)
         assert max(seen.spans) < SOON
@@ -97,7 +112,7 @@ CLIENTS: dict[str, MakeClient] = {
 
 @on_asyncio
 @pytest.mark.case("S3", "R36")
-@pytest.mark.parametrize("fault", ["refused", "black hole", "SIGSTOP"])
+@pytest.mark.parametrize("fault", ["refused", "black hole"])
 @pytest.mark.parametrize("kind", CLIENTS)
 async def test_a_users_client_is_given_no_more_time(kind: str, fault: str) -> None:
     with FAULTS[fault]() as site:
