@@ -17,7 +17,10 @@ PAGES = {str(page.relative_to(DOCS)): page.read_text() for page in WRITTEN}
 CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 BLOCKS = CODE.findall(README)
 PAGE_BLOCKS = [(page, block) for page in PAGES for block in CODE.findall(PAGES[page])]
-SHOWS_OUTPUT = {"outage.py", "outage_sync.py", "seen.py", "profiles.py", "limits.py"}
+SHOWS_OUTPUT = {
+    *("outage.py", "outage_sync.py", "seen.py", "profiles.py"),
+    *("limits.py", "mails.py", "tokens.py"),
+}
 COMMANDS = re.findall(r"^make (\w+)", README, re.MULTILINE)
 PORT = "8000"
 
