@@ -8,7 +8,8 @@ from typing import Annotated, assert_type
 
 import httpx
 import httpx2
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
+from starlette.requests import HTTPConnection
 
 import resilient_http.httpx2 as fork
 import resilient_http.testing.httpx2 as fork_testing
@@ -41,6 +42,8 @@ from resilient_http.testing import (
     ScriptedBody,
     ScriptedServer,
 )
+from server_kit import Quota, RateLimitMiddleware, TrustedProxies
+from server_kit.ratelimit import Refused
 
 
 class OutOfStock(AppException):
@@ -123,6 +126,32 @@ def servers() -> None:
     ) -> None: ...
 
     server_kit.wrap(FastAPI(), contracts=SHOP)  # type: ignore[call-overload, call-arg, unused-ignore]  # pyright: ignore[reportCallIssue]
+
+
+def limited() -> None:
+    def shop(request: Request) -> str:
+        return request.headers["x-shop"]
+
+    async def plan(request: HTTPConnection) -> list[Quota] | None:
+        return [Quota(shop(Request(request.scope)), limit=5, window=60)]
+
+    async def of_user(request: Request) -> Quota | None:
+        return None
+
+    def hear(event: Refused) -> None:
+        assert_type(event.route, str | None)
+
+    limiter, app = server_kit.RateLimiter(), FastAPI()
+    server_kit.wrap(app, trusted_proxies=TrustedProxies(hops=1))
+    TrustedProxies(networks=["10.0.0.0/8"], header="forwarded")
+    TrustedProxies(hops=1, header="x-real-ip")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    app.add_middleware(RateLimitMiddleware, limiter=limiter, key_func=shop)
+    RateLimitMiddleware(app, limiter, 5, 60, quotas=plan, listeners=[hear])
+    RateLimitMiddleware(app, limiter, quotas={"user": of_user}, per_route=True)
+    RateLimitMiddleware(app, limiter, quotas={"user": shop})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    RateLimitMiddleware(app, limiter, exempt=lambda request: request.url.path == "/x")
+    server_kit.rate_limit(5, 60, shop, cost=lambda request: 2, quotas=plan)
+    server_kit.rate_limit(5, 60, shop, cost="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def observed() -> None:
