@@ -51,6 +51,31 @@ async def test_allowed_responses_say_how_the_quota_stands(*, wrapped: bool) -> N
     assert "retry-after" not in answers[0].headers
 
 
+@pytest.mark.case("RL-16")
+@pytest.mark.parametrize("place", ["inside", "outside"])
+async def test_errors_of_a_wrapped_app_say_so_too(place: str) -> None:
+    app = FastAPI()
+
+    @app.get("/crash")
+    async def crash() -> None:
+        raise RuntimeError("broken")
+
+    @app.get("/number/{number}")
+    async def number(number: int) -> None: ...
+
+    wrapped: Any = app
+    if place == "inside":
+        app.add_middleware(RateLimitMiddleware, limiter=still())
+    else:
+        wrapped = RateLimitMiddleware(app, limiter=still())
+    async with client(wrap(wrapped), raise_app_exceptions=False) as http:
+        answers = [await http.get(it) for it in ("/crash", "/nowhere", "/number/x")]
+        answers.append(await http.post("/crash"))
+    assert [answer.status_code for answer in answers] == [500, 404, 422, 405]
+    left = [answer.headers.get_list("x-ratelimit-remaining") for answer in answers]
+    assert left == [["99"], ["98"], ["97"], ["96"]]
+
+
 @pytest.mark.case("RA-7", "RA-8")
 @pytest.mark.parametrize("wrapped", [False, True])
 async def test_a_refusal_is_a_problem_and_never_reaches_the_app(
