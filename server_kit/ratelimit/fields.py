@@ -25,7 +25,11 @@ SWITCHING: Final = 101
 
 _LARGEST: Final = 10**15 - 1  # RFC 9651, section 3.3.1
 _REDIRECTS: Final = range(300, 400)
-_OURS: Final = (b"ratelimit", b"ratelimit-policy")
+# What is said together, or by others.
+_FAMILIES: Final = (
+    frozenset({b"ratelimit", b"ratelimit-policy"}),
+    frozenset({b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}),
+)
 
 
 def with_fields(
@@ -33,14 +37,16 @@ def with_fields(
 ) -> RawHeaders:
     """Return `headers`, and after them the fields, as far as nobody else has said them.
 
-    Of `RateLimit` and `RateLimit-Policy` both or none: the one refers to the other.
+    Of `RateLimit` and `RateLimit-Policy` both or none, as the one refers to the other;
+    and so of the usual ones, or an upstream's limit would have a reset of ours.
     """
     present = {name.lower() for name, _ in headers}
     said = fields(charges, wall, status)
     ours = [(name.lower().encode(), said[name].encode()) for name in said]
     skipped: set[bytes] = set()
-    if not present.isdisjoint(_OURS):
-        skipped.update(_OURS)
+    for family in _FAMILIES:
+        if not present.isdisjoint(family):
+            skipped |= family
     is_refused = any(charge.is_refusal for charge in charges)
     if b"retry-after" in present and not is_refused:
         # Of somebody else, and sooner, perhaps, than `t`.

@@ -58,7 +58,7 @@ class Plan:
     cost: int | CostFunc = 1
     """How many units of it a request takes."""
 
-    quotas: Quotas | None = field(default=None)
+    quotas: Quotas | None = None
     """Tell which quotas there are instead. No quota at all: there is no limit."""
 
     _by_name: tuple[tuple[str, QuotaFunc], ...] | None = field(default=None, init=False)

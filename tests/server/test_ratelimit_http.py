@@ -183,16 +183,6 @@ async def test_exempt_paths_can_be_chosen_and_are_relative_to_the_app() -> None:
     assert seen == [200, 200, 200, 429]
 
 
-async def test_a_headers_own_value_is_kept() -> None:
-    async def app(scope: Scope, receive: Any, send: Any) -> None:
-        headers = {"X-RateLimit-Limit": "7"}
-        await PlainTextResponse("ok", headers=headers)(scope, receive, send)
-
-    async with client(RateLimitMiddleware(app, limiter=still())) as http:
-        answer = await http.get("/")
-    assert answer.headers.get_list("x-ratelimit-limit") == ["7"]
-
-
 @pytest.mark.case("R32")
 async def test_a_start_without_headers_is_given_the_fields() -> None:
     sent: list[Message] = []
