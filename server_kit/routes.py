@@ -92,18 +92,27 @@ def _starlette(path: str, scope: Scope) -> Endpoint | None:
     if "endpoint" not in scope:
         return None
     leaf = _leaf(scope)
-    if leaf is None:
+    is_mounted = "app_root_path" in scope
+    if leaf is not None and not is_mounted:
+        return Endpoint(str(leaf.path_format), methods_of(leaf))
+    if leaf is None or scope.get("path_params"):
         # FastAPI does not tell of routes that are not its own, and who is mounted under
         # a path with parameters has replaced the route that says so.
-        root = scope.get("app_root_path", scope.get("root_path", ""))
-        routes = getattr(scope.get("router"), "routes", ())
-        return _search(routes, path.removeprefix(str(root)), scope["endpoint"])
-    if "app_root_path" not in scope:  # nothing is mounted
-        return Endpoint(str(leaf.path_format), methods_of(leaf))
+        found = _searched(path, scope)
+        if found is not None or leaf is None:
+            return found
     mounts = str(scope["root_path"]).removeprefix(str(scope["app_root_path"]))
     if _is_mount(leaf):
         return Endpoint(mounts + REST)
     return Endpoint(mounts + str(leaf.path_format), methods_of(leaf))
+
+
+def _searched(path: str, scope: Scope) -> Endpoint | None:
+    root = scope.get("app_root_path", scope.get("root_path", ""))
+    routes = getattr(scope.get("router"), "routes", ())
+    path, target = path.removeprefix(str(root)), scope["endpoint"]
+    found = _search(routes, path, target, scope.get("method"))
+    return _search(routes, path, target) if found is None else found  # for a 405
 
 
 def _leaf(scope: Scope) -> Any:
@@ -126,17 +135,22 @@ def _is_mount(route: Any) -> bool:
     return isinstance(route, Mount)
 
 
-def _search(routes: Iterable[Any], path: str, target: Any) -> Endpoint | None:
-    """Return the route in `routes` that leads to `target`."""
+def _search(
+    routes: Iterable[Any], path: str, target: Any, method: str | None = None
+) -> Endpoint | None:
+    """Return the route in `routes` that leads to `target`, by `method` if given one."""
     for route in _flat(routes):
         found = route.path_regex.match(path)
         if found is None:
             continue
         endpoint = Endpoint(str(route.path_format), methods_of(route))
-        if _target(route) is target:
+        has_method = (
+            method is None or not endpoint.methods or method in endpoint.methods
+        )
+        if _target(route) is target and has_method:
             return endpoint
         if _is_mount(route):
-            below = _search(route.routes or (), f"/{found['path']}", target)
+            below = _search(route.routes or (), f"/{found['path']}", target, method)
             if below is not None:
                 return below.below(endpoint.template)
     return None

@@ -5,14 +5,18 @@ from typing import Any
 import litestar
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
 from litestar.params import FromPath
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, Router
 
 from server_kit import wrap
+from server_kit.asgi import Receive, Scope, Send
 from server_kit.ratelimit import Quota, RateLimitMiddleware, rate_limit
+from server_kit.ratelimit.keys import UNMATCHED, endpoint_key, route_key
 from tests.server.apps import AnyApp, litestar_app
 from tests.server.limited import WINDOW, client, counted, still
 
@@ -194,3 +198,59 @@ async def test_a_middleware_and_a_dependency_on_one_route_count_apart() -> None:
     async with client(wrap(app, limiter=limiter)) as http:
         answers = [await http.get("/x") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+
+
+async def show(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(endpoint_key(request.scope))
+
+
+def included(prefix: str, routes: list[BaseRoute]) -> Mount:
+    app = FastAPI(openapi_url=None)
+    app.include_router(APIRouter(routes=routes), prefix=prefix)
+    return Mount("", app=app)
+
+
+segments = st.sampled_from(["/a", "/b", "/{one}", "/{two:int}"])
+prefixes = st.sampled_from(["/a", "/{three}"])
+leaves = st.builds(
+    lambda path, methods: Route(path, show, methods=methods),
+    st.lists(segments, min_size=1, max_size=2, unique=True).map("".join),
+    st.sampled_from([["GET"], ["POST"], ["GET", "POST"]]),
+)
+trees = st.recursive(
+    leaves,
+    lambda below: (
+        st.builds(
+            lambda path, routes, inner: Mount(path, app=inner(routes=routes)),
+            segments | st.just(""),
+            st.lists(below, min_size=1, max_size=3),
+            st.sampled_from([Starlette, Router, FastAPI]),
+        )
+        | st.builds(included, prefixes, st.lists(below, min_size=1, max_size=3))
+    ),
+    max_leaves=6,
+)
+paths = st.lists(st.sampled_from(["/a", "/b", "/7", "/x"]), max_size=4).map("".join)
+
+
+@pytest.mark.property
+@pytest.mark.case("S22", "S24")
+@given(
+    routes=st.lists(trees, min_size=1, max_size=4),
+    asked=st.lists(st.tuples(st.sampled_from(["GET", "POST"]), paths), max_size=9),
+)
+async def test_what_is_found_ahead_is_what_answers(
+    routes: list[BaseRoute], asked: list[tuple[str, str]]
+) -> None:
+    app = Starlette(routes=routes)
+    ahead: list[str] = []
+
+    async def outside(scope: Scope, receive: Receive, send: Send) -> None:
+        ahead.append(route_key(app, scope))
+        await app(scope, receive, send)
+
+    async with client(outside) as http:
+        for method, path in asked:
+            answer = await http.request(method, path)
+            found = answer.text if answer.status_code == 200 else UNMATCHED
+            assert ahead[-1] == found

@@ -174,6 +174,13 @@ def everything_mounted() -> Starlette:
     )
 
 
+@pytest.mark.case("S22")
+async def test_a_mount_may_name_its_parameter_as_a_route_below_does() -> None:
+    app = Starlette(routes=[Mount("/{id}", routes=[Route("/x/{id}", fine)])])
+    assert await taken(app, "/5/x/7") == "/{id}/x/{id}"
+    assert ahead(app, "/5/x/7") == "/{id}/x/{id}"
+
+
 def test_hosts_have_routes_too() -> None:
     shop = Router([Route("/items/{id}", fine)])
     app = Starlette(routes=[Host("shop.example", app=shop)])
