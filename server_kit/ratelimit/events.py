@@ -32,7 +32,8 @@ class Refused:
     """Which quota, as responses call it."""
 
     key: str
-    """A digest of the key: the same for the same caller, and no address or secret."""
+    """A digest of the key: the same for the same caller. Who has it can try out which
+    address it is of, unless the middleware has `partition_keys`."""
 
     limit: int
     """Units that a window holds."""

@@ -187,9 +187,7 @@ class RateLimitMiddleware:
                 continue
             event = Refused(
                 policy=policy,
-                key=blake2b(
-                    quota.key.encode(errors="surrogatepass"), digest_size=16
-                ).hexdigest(),
+                key=self._digest(quota.key),
                 limit=quota.limit,
                 window=quota.window,
                 cost=quota.cost,
@@ -203,6 +201,11 @@ class RateLimitMiddleware:
                     listener(event)
                 except Exception as error:  # noqa: BLE001 - the user's
                     self._complain(listener, error)
+
+    def _digest(self, key: str) -> str:
+        secret = b"" if self._secret is None else self._secret
+        whose = key.encode(errors="surrogatepass")
+        return blake2b(whose, digest_size=16, key=secret).hexdigest()
 
     def _complain(self, listener: object, error: Exception) -> None:
         if listener not in self._failed:

@@ -58,6 +58,16 @@ async def test_a_key_is_told_as_a_digest() -> None:
     assert "192.0.2" not in repr(heard)
 
 
+async def test_with_a_secret_nobody_can_try_out_whose_digest_it_is() -> None:
+    heard: list[Refused] = []
+    for secret in (None, b"0123456789abcdef", b"fedcba9876543210"):
+        options = {"partition_keys": secret, "listeners": [heard.append]}
+        async with client(counted(default_limit=1, **options)) as http:
+            for _ in range(2):
+                await http.get("/")
+    assert len({event.key for event in heard}) == 3
+
+
 async def test_each_quota_that_refuses_is_told_and_no_route_is_none() -> None:
     def three(request: Any) -> list[Quota]:
         key = client_key(request.scope)
