@@ -214,9 +214,10 @@ class RedisLink:
 
     def failed(self, error: Exception) -> None:
         """Note that it did not, or may not have."""
+        # First of all: who else waits on the connection fails of its end.
+        self._note(error)
         # A reply may be on its way; or another server be in charge by now.
         self._clients.drop()
-        self._note(error)
 
     def _note(self, error: Exception | None) -> None:
         was_down, self.is_down = self.is_down, error is not None

@@ -42,6 +42,14 @@ CROWD = 200
 # Seconds, on a machine that does other things as well; `make faults` tells exactly.
 SOON = 0.5
 """To answer, where 0.05 are allowed, and a client of redis-py waits for 5."""
+SAYS = {
+    "BUSY": "BUSY ",
+    "OOM": "OOM ",
+    "READONLY": "READONLY ",
+    "LOADING": "LOADING ",
+}
+"""What the log says, where the server had something to say."""
+
 UNASKED = 0.03
 """To answer at best, without having waited for Redis: that would take 0.05."""
 BACK = 3.0
@@ -58,7 +66,8 @@ async def test_a_fault_costs_its_crowd_no_time_and_is_over_when_it_is_over(
     fault: str,
 ) -> None:
     with FAULTS[fault]() as site:
-        await assert_that_all_is_well(site)
+        lines = await assert_that_all_is_well(site)
+    assert all(SAYS.get(fault, "Error") in line for line in lines)
 
 
 @on_asyncio
@@ -68,11 +77,12 @@ async def test_a_slot_that_is_elsewhere_is_a_fault_like_any_other(
     three: Cluster, fault: str
 ) -> None:
     with FAULTS_OF_CLUSTERS[fault](three) as site:
-        await assert_that_all_is_well(site)
+        lines = await assert_that_all_is_well(site)
+    assert all(f"{fault} " in line for line in lines)
 
 
-async def assert_that_all_is_well(site: Site) -> None:
-    """Assert all that holds under any fault."""
+async def assert_that_all_is_well(site: Site) -> list[str]:
+    """Assert all that holds under any fault; return the lines of its beginning."""
     outcome = await live_through(site, crowd=CROWD)
     for seen in outcome.seen:
         assert_decided_by_policy(seen)
@@ -85,6 +95,7 @@ async def assert_that_all_is_well(site: Site) -> None:
     gone, back = outcome.lines[:3], outcome.lines[3:]
     assert all(it.startswith("Redis is down, rate limits with it: ") for it in gone)
     assert back == ["Redis is back, rate limits with it"] * 3
+    return gone
 
 
 def assert_decided_by_policy(seen: Seen) -> None:
