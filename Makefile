@@ -3,7 +3,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCH := .venv-bench
 
-.PHONY: help demo test pythons parity sdks verify lint types format wheel bench lock clean
+.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults lock clean
 
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
@@ -16,6 +16,7 @@ help:
 	@echo "make types   mypy over everything, pyright over the public API"
 	@echo "make wheel   build the wheel and try it outside the checkout"
 	@echo "make bench   what a call costs, beside plain httpx and its peers (minutes)"
+	@echo "make faults  what a rate limit does under every fault of a real Redis (under 60 s)"
 	@echo "make lock    pin the development dependencies anew"
 
 # Reproducible: the versions and hashes in requirements-dev.txt, and nothing else.
@@ -69,6 +70,9 @@ wheel: $(READY)
 bench: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.overhead
 	$(BENCH)/bin/python -m benchmarks.server
+
+faults: $(READY)
+	$(BIN)/python -m benchmarks.faults
 
 $(BENCH)/.ready: benchmarks/requirements.txt
 	$(PYTHON) -m venv --clear $(BENCH)

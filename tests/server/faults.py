@@ -5,7 +5,7 @@ A fault is not told to anybody: it is found by whoever asks.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
@@ -101,6 +101,7 @@ def read_only() -> Iterator[Site]:
 def moved(there: Cluster) -> Iterator[Site]:
     """It is one of a cluster, and its slot is elsewhere now: -MOVED."""
     slot, home, away = _neighbours(there)
+    tell(home, "FLUSHALL")
     yield Site(home.url, lambda: there.move(slot, away), lambda: there.move(slot, home))
 
 
@@ -178,6 +179,21 @@ def failed_over() -> Iterator[Site]:
         yield Site(_url(wire), begin, end)
 
 
+@contextmanager
+def flushed() -> Iterator[Site]:
+    """Its scripts are forgotten: -NOSCRIPT."""
+    with valkey() as server:
+        flush = _tells(server, "SCRIPT FLUSH")
+        yield Site(server.url, flush, flush)
+
+
+@contextmanager
+def followed(there: Cluster) -> Iterator[Site]:
+    """A slot is elsewhere now, for who knows that it is a cluster."""
+    with moved(there) as site:
+        yield replace(site, url=there.url)
+
+
 FAULTS: dict[str, Fault] = {
     "refused": refused,
     "black hole": black_hole,
@@ -195,6 +211,10 @@ FAULTS_OF_CLUSTERS: dict[str, FaultOfCluster] = {
     "ASK": asked_elsewhere,
 }
 """For who does not know that it is a cluster."""
+
+HARMLESS: dict[str, Fault] = {"NOSCRIPT": flushed}
+HARMLESS_IN_CLUSTERS: dict[str, FaultOfCluster] = {"MOVED, followed": followed}
+"""What nobody is to notice."""
 
 
 @contextmanager

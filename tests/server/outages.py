@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from server_kit.ratelimit.events import RedisBack, RedisDown
-from server_kit.ratelimit.limiter import RateLimiter
+from server_kit.ratelimit.limiter import TIMEOUT, RateLimiter
 from server_kit.ratelimit.quota import Decision, Outage
 from tests.server.faults import PREFIX, Site
 
@@ -54,6 +54,7 @@ async def live_through(
     crowd: int,
     policies: Sequence[Outage] = POLICIES,
     client: object = None,
+    timeout: float = TIMEOUT,
 ) -> Outcome:
     """Break a site and mend it, while one limiter of each policy is asked.
 
@@ -62,11 +63,12 @@ async def live_through(
         crowd: How many ask a limiter at once.
         policies: What limiters are told to do without Redis.
         client: A client of the user's own for that site; None for its URL.
+        timeout: Seconds that a decision may take.
 
     """
     outcome = Outcome([Seen(policy) for policy in policies], [])
     there = site.url if client is None else client
-    with_limiters = [(seen, _limiter(there, seen)) for seen in outcome.seen]
+    with_limiters = [(seen, _limiter(there, seen, timeout)) for seen in outcome.seen]
     for _, limiter in with_limiters:
         await until_redis_decides(limiter)
     with _logged_to(outcome.lines):
@@ -131,9 +133,13 @@ async def _crowd(seen: Seen, limiter: RateLimiter, crowd: int) -> None:
     seen.sockets = most[-1] - before
 
 
-def _limiter(there: object, seen: Seen) -> RateLimiter:
+def _limiter(there: object, seen: Seen, timeout: float) -> RateLimiter:
     return RateLimiter(
-        there, on_outage=seen.policy, prefix=PREFIX, listeners=[seen.events.append]
+        there,
+        on_outage=seen.policy,
+        timeout=timeout,
+        prefix=PREFIX,
+        listeners=[seen.events.append],
     )
 
 

@@ -20,7 +20,13 @@ from server_kit.ratelimit.limiter import RateLimiter
 from server_kit.ratelimit.quota import Quota
 from server_kit.ratelimit.stores.in_redis import PROBE_EVERY
 from tests.server.accounts import ALGORITHMS
-from tests.server.faults import FAULTS, FAULTS_OF_CLUSTERS, Site
+from tests.server.faults import (
+    FAULTS,
+    FAULTS_OF_CLUSTERS,
+    HARMLESS,
+    HARMLESS_IN_CLUSTERS,
+    Site,
+)
 from tests.server.outages import LIMIT, Seen, live_through, timed, until_redis_decides
 from tests.server.relay import Relay, relay
 from tests.server.topologies import (
@@ -105,6 +111,21 @@ def assert_decided_by_policy(seen: Seen) -> None:
     assert sum(it.allowed for it in decisions) == admitted
     assert all(it.limit == LIMIT and 0 <= it.remaining <= LIMIT for it in decisions)
     assert all(it.allowed or it.retry_after > 0 for it in decisions)
+
+
+@on_asyncio
+@pytest.mark.case("S1", "S8")
+@pytest.mark.parametrize("name", [*HARMLESS, *HARMLESS_IN_CLUSTERS])
+async def test_what_is_no_fault_is_noticed_by_nobody(three: Cluster, name: str) -> None:
+    in_cluster = HARMLESS_IN_CLUSTERS.get(name)
+    place = HARMLESS[name]() if in_cluster is None else in_cluster(three)
+    with place as site:
+        outcome = await live_through(site, crowd=CROWD, timeout=PATIENT)
+    for seen in outcome.seen:
+        assert {it.outage for it in seen.decisions} == {None}
+        assert sum(it.allowed for it in seen.decisions) == LIMIT
+        assert seen.events == []
+    assert outcome.lines == []
 
 
 # Whose client it is makes no difference.
