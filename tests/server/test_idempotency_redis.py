@@ -18,6 +18,7 @@ from server_kit.idempotency.stores import StoreUnavailableError
 from server_kit.idempotency.stores.in_redis import RELEASE, RedisStore
 from server_kit.redis import RedisLink
 from tests.server.apps import AnyApp, serve
+from tests.server.faults import FAULTS
 from tests.server.orders import KEY, Orders, is_replay, post, shop, shut_down
 from tests.server.valkey import Valkey, valkey
 
@@ -208,26 +209,10 @@ async def test_a_handler_that_is_cancelled_leaves_its_failure(server: Valkey) ->
 
 
 @contextmanager
-def gone(server: Valkey) -> Iterator[None]:
-    server.stop()
-    yield
-    server.start()
-
-
-@contextmanager
 def frozen(server: Valkey) -> Iterator[None]:
     server.pause()
     yield
     server.resume()
-
-
-@contextmanager
-def busy(server: Valkey) -> Iterator[None]:
-    server.ask("CONFIG", "SET", "busy-reply-threshold", "1")
-    with server.send("EVAL", "while true do end", "0"):
-        until(lambda: server.ask("PING").startswith(b"-BUSY"))
-        yield
-        server.ask("SCRIPT", "KILL")
 
 
 @contextmanager
@@ -244,45 +229,21 @@ def read_only(server: Valkey) -> Iterator[None]:
     server.ask("REPLICAOF", "NO", "ONE")
 
 
-@contextmanager
-def crowded(server: Valkey) -> Iterator[None]:
-    with server.send("CONFIG", "SET", "maxclients", "1") as only:
-        only.sendall(b"CLIENT KILL TYPE normal SKIPME yes\r\n")
-        until(lambda: refuses(server))
-        yield
-        only.sendall(b"CONFIG SET maxclients 100\r\n")
-        until(lambda: not refuses(server))
-
-
-def refuses(server: Valkey) -> bool:
-    try:
-        return server.ask("PING").startswith(b"-ERR max")
-    except ConnectionResetError:  # before its reply was read: it does not read ours
-        return True
-
-
-def until(holds: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-
-
 Fault: TypeAlias = Callable[[Valkey], AbstractContextManager[None]]
-FAULTS = [gone, frozen, busy, full, read_only, crowded]
 
 
 @on_asyncio
 @pytest.mark.case("R36")
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_whatever_is_wrong_with_redis_nothing_is_begun(
-    own: Valkey, fault: Fault, caplog: pytest.LogCaptureFixture
+    fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     orders = Orders()
-    app = at(own, orders)
-    await at_last(lambda: is_served(app))
-    caplog.clear()
-    with fault(own):
+    with FAULTS[fault]() as site:
+        app = shop(orders, store=site.url)
+        await at_last(lambda: is_served(app))
+        caplog.clear()
+        site.begin()
         spans = []
         for number in range(5):
             began = time.perf_counter()
@@ -294,11 +255,12 @@ async def test_whatever_is_wrong_with_redis_nothing_is_begun(
         assert len(orders.placed) == 1
         (line,) = caplog.messages
         assert line.startswith("Redis is down, idempotency keys with it: ")
-        assert fault is not gone or "ConnectionError" in line  # at once, and once
-    await at_last(lambda: is_served(app, '"after"'))
-    assert len(orders.placed) == 2
-    assert caplog.messages[1:] == ["Redis is back, idempotency keys with it"]
-    await shut_down(app)
+        assert fault != "refused" or "ConnectionError" in line  # at once, and once
+        site.end()
+        await at_last(lambda: is_served(app, '"after"'))
+        assert len(orders.placed) == 2
+        assert caplog.messages[1:] == ["Redis is back, idempotency keys with it"]
+        await shut_down(app)
 
 
 async def at_last(holds: Callable[[], Awaitable[bool]]) -> None:
