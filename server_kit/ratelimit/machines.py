@@ -173,7 +173,10 @@ class TokenBucket:
             self._units = max(0, self._units - windows * self._limit)
             passed -= windows * self._window
         self.taken = self._units - passed * self._limit // self._window
-        if self.taken <= 0:
+        if self.taken > self._limit:  # the clock shows again what it has shown before
+            self._units -= self.taken - self._limit
+            self.taken = self._limit
+        elif self.taken <= 0:
             self._units = self.taken = 0
 
     def until(self, most: int, now: int) -> int:

@@ -200,6 +200,14 @@ def test_a_clock_set_back_locks_nobody_out_for_longer_than_a_window(
     assert take(machine, now=WINDOW, times=10) == 10
 
 
+def test_a_clock_set_back_a_little_takes_no_more_of_a_bucket_than_there_is() -> None:
+    bucket = InSeconds("token_bucket", 10, WINDOW)
+    take(bucket, now=0, times=10)
+    assert take(bucket, now=30, times=10) == 5
+    assert (bucket.used(now=12), bucket.reset(now=12)) == (10, WINDOW)
+    assert bucket.wait(10, now=12) == WINDOW
+
+
 @both
 def test_what_is_back_by_itself_is_not_given_back_again(algorithm: Algorithm) -> None:
     machine = InSeconds(algorithm, 10, WINDOW)

@@ -36,6 +36,9 @@ function account.open(key, limit, window, now)
     holds().expire(it, now)
   end
   level.forward(it.level, now)
+  if it.level.was_set_back then -- or it would be found so again and again
+    it.is_dirty = true
+  end
   return it
 end
 

@@ -22,6 +22,8 @@ function level.forward(it, now)
     return
   end
   if slices[n - 1] > now then -- the clock was set back
+    it.was_set_back = true
+    it.was_set_back = true
     for i = 1, n, 2 do
       slices[i] = math.min(slices[i], now)
     end

@@ -18,6 +18,7 @@ function level.forward(it, now)
   end
   local passed = now - it.since
   if passed < 0 then -- the clock was set back
+    it.was_set_back = true
     it.since, passed = now, 0
     it.units = math.min(it.units, it.limit)
   elseif passed >= it.window then
@@ -27,7 +28,10 @@ function level.forward(it, now)
     passed = passed - windows * it.window
   end
   it.taken = math.max(0, it.units - math.floor(passed * it.limit / it.window))
-  if it.taken == 0 then
+  if it.taken > it.limit then -- the clock shows again what it has shown before
+    it.was_set_back = true
+    it.units, it.taken = it.units - (it.taken - it.limit), it.limit
+  elseif it.taken == 0 then
     it.units = 0
   end
 end
