@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from server_kit.ratelimit.machines import Algorithm
+from server_kit.ratelimit.machines import Account, Algorithm
 from tests.server.accounts import ALGORITHMS, InSeconds
 
 MOST_SLICES = 30
@@ -177,3 +177,15 @@ def test_wherever_the_clock_jumps_the_wait_is_a_window_at_most(
             machine.charge(asked, now)
         assert 0 <= machine.used(now) <= limit
         assert 0 <= machine.reset(now) <= window + MICROSECOND
+
+
+@pytest.mark.case("S18")
+def test_a_million_admissions_are_where_arithmetic_has_them() -> None:
+    limit, window, began = 997, 86_400_000_000, 1_800_000_000_000_000
+    account = Account("token_bucket", limit, window)
+    now = began
+    for number in range(1_000_000):
+        now += account.wait(1, now)
+        account.charge(1, now)
+        returned = max(0, number + 1 - limit)
+        assert now == began - (-returned * window // limit)
