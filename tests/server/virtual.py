@@ -25,6 +25,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now += seconds
 
 
+class StillLoop(asyncio.SelectorEventLoop):
+    """One that waits for sockets as long as it takes, and whose time stands still."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        super().__init__()
+
+    def time(self) -> float:
+        return self.now
+
+
 class _Jumping(selectors.SelectSelector):
     def __init__(self, wait: Callable[[float], None]) -> None:
         super().__init__()
