@@ -6,6 +6,7 @@ import math
 import random
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -284,6 +285,22 @@ async def test_who_is_cancelled_leaves_no_reply_for_the_next(own: bool) -> None:
             peeked = await limiter.peek("first", limit=5, window=3_600)
             assert peeked.remaining == 1
             await limiter.aclose()
+
+
+def stall() -> None:
+    """Stop the loop, as code does that is not asynchronous."""
+    time.sleep(0.3)
+
+
+async def test_a_loop_that_stalls_is_no_redis_that_is_down(server: Valkey) -> None:
+    limiter = RateLimiter(server.url, timeout=0.2)
+    await limiter.check("stalled", limit=5, window=3_600)  # connected
+    asked = asyncio.create_task(limiter.check("stalled", limit=5, window=3_600))
+    await asyncio.sleep(0)
+    stall()
+    decision = await asked
+    assert (decision.outage, decision.remaining) == (None, 3)
+    await limiter.aclose()
 
 
 RESERVE = """

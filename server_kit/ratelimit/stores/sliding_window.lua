@@ -23,7 +23,6 @@ function level.forward(it, now)
   end
   if slices[n - 1] > now then -- the clock was set back
     it.was_set_back = true
-    it.was_set_back = true
     for i = 1, n, 2 do
       slices[i] = math.min(slices[i], now)
     end
