@@ -22,22 +22,37 @@ class Held:
     ) -> None:
         self.account.hold(name, Hold(units, microseconds(expires), is_used))
 
+    def at(self, now: float) -> tuple[Account, int]:
+        """Return the account, brought to this time, and the time as it counts it."""
+        ticks = microseconds(now)
+        self.account.forward(ticks)
+        return self.account, ticks
+
     def charge(self, cost: int, now: int) -> None:
-        self.account.charge(cost, microseconds(now))
+        account, ticks = self.at(now)
+        account.charge(cost, ticks)
+
+    def refund(self, cost: int, now: int) -> None:
+        account, _ = self.at(now)
+        account.refund(cost)
 
     def settle(
         self, cost: int, now: int, *, name: str = "h", is_used: bool = False
     ) -> None:
-        self.account.settle(name, cost, microseconds(now), is_used=is_used)
+        account, ticks = self.at(now)
+        account.settle(name, cost, ticks, is_used=is_used)
 
-    def used(self, now: int) -> int:
-        return self.account.used(microseconds(now))
+    def used(self, now: float) -> int:
+        account, _ = self.at(now)
+        return account.used
 
-    def wait(self, cost: int, now: int) -> float:
-        return self.account.wait(cost, microseconds(now)) / 1_000_000
+    def wait(self, cost: int, now: float) -> float:
+        account, ticks = self.at(now)
+        return account.wait(cost, ticks) / 1_000_000
 
     def reset(self, now: int) -> float:
-        return self.account.reset(microseconds(now)) / 1_000_000
+        account, ticks = self.at(now)
+        return account.reset(ticks) / 1_000_000
 
 
 @each
@@ -92,10 +107,9 @@ def test_waiting_as_told_is_enough_among_holds(algorithm: Algorithm) -> None:
         account.hold(2, expires=15, name="a", is_used=True)
         account.hold(3, expires=30, name="b")
         account.hold(2, expires=45, name="c", is_used=True)
-        ticks = account.account.wait(cost, microseconds(1))
-        then = microseconds(1) + ticks
-        assert account.account.wait(cost, then) == 0
-        assert account.account.used(then) <= LIMIT - cost
+        then = 1 + account.wait(cost, now=1)
+        assert account.wait(cost, then) == 0
+        assert account.used(then) <= LIMIT - cost
 
 
 @each
@@ -152,7 +166,7 @@ def test_a_refund_leaves_alone_what_is_set_aside(algorithm: Algorithm) -> None:
     account = Held(algorithm)
     account.charge(2, now=0)
     account.hold(5, expires=20)
-    account.account.refund(10, microseconds(0))
+    account.refund(10, now=0)
     assert account.used(now=0) == 5
 
 

@@ -186,6 +186,7 @@ def test_a_million_admissions_are_where_arithmetic_has_them() -> None:
     now = began
     for number in range(1_000_000):
         now += account.wait(1, now)
+        account.forward(now)
         account.charge(1, now)
         returned = max(0, number + 1 - limit)
         assert now == began - (-returned * window // limit)
