@@ -187,7 +187,11 @@ def _connected_to(url: str, timeout: float) -> Any:
     from redis.backoff import NoBackoff  # noqa: PLC0415 - as above
 
     if url.startswith(CLUSTER):
-        return RedisCluster.from_url(url.replace("+cluster", "", 1))
+        # It learns of a slot that has moved by that slot. To learn of all at once it
+        # would close what is in use, and then ask, and charge, a second time.
+        return RedisCluster.from_url(
+            url.replace("+cluster", "", 1), reinitialize_steps=0
+        )
     if url.startswith(SENTINEL):
         return _watched_by_sentinels(url)
     # Again at once, as a server that was started anew has closed what was open. There
