@@ -15,7 +15,7 @@ from server_kit.asgi import Scope
 from server_kit.exchange import exchange_of
 from server_kit.ratelimit.fields import POLICY, fields, names
 from server_kit.ratelimit.limiter import RateLimiter
-from server_kit.ratelimit.quota import Charge, Decision, Quota
+from server_kit.ratelimit.quota import Charge, Quota
 from server_kit.ratelimit.stores import tightest
 
 Named: TypeAlias = tuple[str, Quota]
@@ -42,9 +42,7 @@ async def charge(
     for named in asked:
         quota = named[1]
         different.setdefault((quota.key, quota.limit, quota.window), named)
-    quotas = [quota for _, quota in different.values()]
-    told = await limiter.decide(quotas)
-    decisions = told if len(told) == len(quotas) else _placed(told, quotas)
+    decisions = await limiter.decide(quota for _, quota in different.values())
     return [
         Charge(name, quota, decision, _partition(quota.key, secret))
         for (name, quota), decision in zip(different.values(), decisions, strict=True)
@@ -56,21 +54,6 @@ def _partition(key: str, secret: bytes | None) -> bytes | None:
         return None
     whose = key.encode(errors="surrogatepass")
     return blake2b(whose, digest_size=_PARTITION_BYTES, key=secret).digest()
-
-
-def _placed(
-    decisions: Sequence[Decision], quotas: Sequence[Quota]
-) -> Sequence[Decision | None]:
-    """Return the one decision, which says no, in the place of its quota.
-
-    Of two quotas with the same limit and window it may be the other's: decisions do not
-    tell whose they are.
-    """
-    (refusal,) = decisions
-    figures = [(quota.limit, quota.window) for quota in quotas]
-    placed: list[Decision | None] = [None] * len(quotas)
-    placed[figures.index((refusal.limit, refusal.window))] = refusal
-    return placed
 
 
 def note(charges: Sequence[Charge], scope: Scope) -> None:
@@ -89,7 +72,7 @@ def refusal(charges: Sequence[Charge], scope: Scope) -> AppException:
     exchange = exchange_of(scope)
     # In a wrapped app the fields are put on whatever leaves it.
     headers = fields(charges, time.time()) if exchange is None else None
-    decision = tightest([it.decision for it in charges if it.decision is not None])
+    decision = tightest(it.decision for it in charges)
     seconds = math.ceil(decision.retry_after)
     if decision.outage == "closed":
         return OverloadedException(

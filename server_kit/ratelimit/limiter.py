@@ -1,7 +1,7 @@
 """One place to ask whether a key may go on."""
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, get_args
 
 from server_kit.ratelimit.events import RedisBack, RedisDown
@@ -137,10 +137,10 @@ class RateLimiter:
         """
         return tightest(await self.decide(quotas))
 
-    async def decide(self, quotas: Iterable[Quota]) -> list[Decision]:
+    async def decide(self, quotas: Iterable[Quota]) -> Sequence[Decision | None]:
         """Do as `check_all` does; return how every quota stands, in their order.
 
-        Of a refusal it may be one alone, that of a quota that refuses.
+        None stands for a quota that was not looked at, as another is known to refuse.
 
         Raises:
             ValueError: There are no quotas, or two of the same key, limit and window.

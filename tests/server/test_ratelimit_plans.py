@@ -146,12 +146,13 @@ async def test_a_quota_that_stands_there_twice_is_charged_once() -> None:
     assert answers[0].headers["ratelimit-policy"] == '"default";q=2;w=60'
 
 
-async def test_a_refusal_that_is_told_alone_is_put_in_its_place() -> None:
+async def test_of_a_refusal_that_was_foreseen_the_others_are_not_told() -> None:
     class Remembers(RateLimiter):
         async def decide(self, quotas: Any) -> Any:
             decisions = await super().decide(quotas)
-            refusals = [decision for decision in decisions if not decision.allowed]
-            return refusals[:1] if refusals else decisions
+            if all(it is not None and it.allowed for it in decisions):
+                return decisions
+            return [None if it is None or it.allowed else it for it in decisions]
 
     app = counted(quotas=three, limiter=Remembers(clock=lambda: 0.0))
     async with client(app) as http:

@@ -1,6 +1,6 @@
 """Where quotas are counted. All stores come to the same numbers; see `machines`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import uuid4
@@ -29,8 +29,14 @@ class Store(Protocol):
 
     async def decide(
         self, quotas: Sequence[Quota], reserving: Reserving | None = None
-    ) -> list[Decision]:
-        """Charge all of `quotas` if all have room, else none; no two are the same."""
+    ) -> Sequence[Decision | None]:
+        """Charge all of `quotas` if all have room, else none; no two are the same.
+
+        Returns:
+            How they stand, in their order. None: another one has refused already, and
+            this one was not looked at.
+
+        """
 
     async def decide_one(
         self, key: str, limit: int, window: float, cost: int
@@ -52,12 +58,11 @@ class Store(Protocol):
         """Let go of all that is open."""
 
 
-def tightest(decisions: Sequence[Decision]) -> Decision:
+def tightest(decisions: Iterable[Decision | None]) -> Decision:
     """Return the decision that says most about what the caller may do next.
 
     Of those that refuse, the one with the longest wait; if none does, the one with the
     fewest units left.
     """
-    if len(decisions) == 1:
-        return decisions[0]
-    return min(decisions, key=lambda it: (it.allowed, -it.retry_after, it.remaining))
+    known = [it for it in decisions if it is not None]
+    return min(known, key=lambda it: (it.allowed, -it.retry_after, it.remaining))

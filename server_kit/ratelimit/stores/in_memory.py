@@ -46,7 +46,7 @@ class MemoryStore:
 
     async def decide(
         self, quotas: Sequence[Quota], reserving: Reserving | None = None
-    ) -> list[Decision]:
+    ) -> Sequence[Decision]:
         """Charge all of `quotas` if all have room, else none; no two are the same."""
         return self.decide_now(quotas, reserving)
 

@@ -20,7 +20,7 @@ from server_kit.ratelimit.machines import Algorithm
 from server_kit.ratelimit.outage import Fallback
 from server_kit.ratelimit.quota import Decision, Quota, microseconds
 from server_kit.ratelimit.refusals import Refusals, Standing
-from server_kit.ratelimit.stores import Reserving
+from server_kit.ratelimit.stores import Reserving, tightest
 from server_kit.ratelimit.stores.lane import Answers, Lane
 from server_kit.ratelimit.stores.wire import Part, Request, Stood, pack, unpack
 from server_kit.redis import ByLoop, RedisLink, RedisUnavailableError, Script
@@ -103,11 +103,8 @@ class RedisStore:
 
     async def decide(
         self, quotas: Sequence[Quota], reserving: Reserving | None = None
-    ) -> list[Decision]:
-        """Charge all of `quotas` if all have room, else none; no two are the same.
-
-        Of a refusal that was foreseen only the quota that refuses is told.
-        """
+    ) -> Sequence[Decision | None]:
+        """Charge all of `quotas` if all have room, else none; no two are the same."""
         addresses = self.addresses(quotas)
         known = self.decide_here(quotas, addresses)
         if known is not None:
@@ -123,8 +120,7 @@ class RedisStore:
     ) -> Decision:
         """Decide about the one quota that most requests have."""
         if self._link.is_down or self._refusals:
-            decisions = await self.decide([Quota(key, limit, window, cost)])
-            return decisions[0]
+            return tightest(await self.decide([Quota(key, limit, window, cost)]))
         address = self._address(key, limit, window)
         part = Part(address, limit, microseconds(window), cost)
         stood = await self._lane().decide(Request((part,)))
@@ -138,27 +134,34 @@ class RedisStore:
 
     def decide_here(
         self, quotas: Sequence[Quota], addresses: Sequence[str]
-    ) -> list[Decision] | None:
-        """Decide without Redis, where that can or must be; None elsewhere."""
+    ) -> Sequence[Decision | None] | None:
+        """Decide without Redis, where that can or must be; None elsewhere.
+
+        Of a refusal that was foreseen only the quotas that refuse are told.
+        """
         if self._link.is_down:
             return self._without(quotas)
         if not self._refusals:
             return None
         now = self._clock()
-        for quota, address in zip(quotas, addresses, strict=True):
-            told = self._refusals.of(address, quota.cost, now) if quota.cost else None
-            if told is not None:
-                return [
-                    Decision(
-                        allowed=False,
-                        limit=quota.limit,
-                        remaining=0,
-                        reset_after=told.reset_after,
-                        retry_after=told.retry_after,
-                        window=quota.window,
-                    )
-                ]
-        return None
+        foreseen = [
+            self._foreseen(quota, address, now)
+            for quota, address in zip(quotas, addresses, strict=True)
+        ]
+        return foreseen if any(foreseen) else None
+
+    def _foreseen(self, quota: Quota, address: str, now: float) -> Decision | None:
+        told = self._refusals.of(address, quota.cost, now) if quota.cost else None
+        if told is None:
+            return None
+        return Decision(
+            allowed=False,
+            limit=quota.limit,
+            remaining=0,
+            reset_after=told.reset_after,
+            retry_after=told.retry_after,
+            window=quota.window,
+        )
 
     async def ask(self, request: Request) -> list[Stood] | None:
         """Return how the accounts stood; None if Redis is not to be had."""

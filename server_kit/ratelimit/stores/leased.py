@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from server_kit.ratelimit.leases import NOTHING, Ahead, Lease, Leases, Taken
 from server_kit.ratelimit.quota import Decision, Quota, microseconds
-from server_kit.ratelimit.stores import Reserving
+from server_kit.ratelimit.stores import Reserving, tightest
 from server_kit.ratelimit.stores.in_redis import RedisStore, parts
 from server_kit.ratelimit.stores.wire import Request, Stood
 
@@ -34,7 +34,7 @@ class LeasedStore:
 
     async def decide(
         self, quotas: Sequence[Quota], reserving: Reserving | None = None
-    ) -> list[Decision]:
+    ) -> Sequence[Decision | None]:
         """Charge all of `quotas` if all have room, else none; no two are the same."""
         if reserving is not None or not all(quota.cost for quota in quotas):
             return await self._store.decide(quotas, reserving)
@@ -58,8 +58,7 @@ class LeasedStore:
         self, key: str, limit: int, window: float, cost: int
     ) -> Decision:
         """Decide about the one quota that most requests have."""
-        decisions = await self.decide([Quota(key, limit, window, cost)])
-        return decisions[0]
+        return tightest(await self.decide([Quota(key, limit, window, cost)]))
 
     async def settle(
         self, quotas: Sequence[Quota], costs: Sequence[int], reserving: Reserving
