@@ -4,7 +4,7 @@ All that the client knows of draft-ietf-httpapi-ratelimit-headers-10, which is n
 final, is in here. Understood are, in this order:
 
 - `RateLimit: "default";r=50;t=30`, a structured field (RFC 9651), and of its
-  `RateLimit-Policy` the units: only requests can be paced.
+  `RateLimit-Policy` the quota and its units: only requests can be paced.
 - `RateLimit: limit=100, remaining=50, reset=30`, as draft 7 had it.
 - `RateLimit-Remaining` and `RateLimit-Reset`, as in the drafts before that.
 - `X-RateLimit-Remaining` and `X-RateLimit-Reset`, which nobody has defined, and only
@@ -29,6 +29,8 @@ bounds what a parse costs."""
 
 _REFUSALS: Final = (403, 429)
 _REQUESTS: Final = "requests"
+_OTHER_UNITS: Final = (0, 0)
+"""Stands for a quota that counts something else than requests."""
 _COUNT: Final = re.compile("[0-9]{1,15}")
 _SECONDS: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 # No one waits 31 years, and no clock shows 2001 any more, nor yet the year 5138.
@@ -48,6 +50,9 @@ class Announcement:
 
     reset: float
     """For how long, in seconds from the answer on."""
+
+    quota: tuple[int, int] | None = None
+    """Units that a window holds, and its length in seconds; None if nobody says."""
 
 
 def parse(
@@ -91,11 +96,11 @@ def _tightest(field: str, policy: str) -> Announcement | None:
     if not all(_is_limit(parameters) for _, parameters in items):
         return None
     # Checked before the cache, which would keep what is too long.
-    other = _other_units(policy) if len(policy) <= LONGEST else frozenset()
+    known = _policies(policy) if len(policy) <= LONGEST else {}
     limits = [
-        Announcement(parameters["r"], float(parameters["t"]))
+        Announcement(parameters["r"], float(parameters["t"]), known.get(name))
         for name, parameters in items
-        if "t" in parameters and name not in other
+        if "t" in parameters and known.get(name) != _OTHER_UNITS
     ]
     return min(limits, key=lambda it: (it.remaining, -it.reset), default=None)
 
@@ -109,16 +114,18 @@ def _is_limit(parameters: dict[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=64)  # a server says the same with every answer
-def _other_units(policy: str) -> frozenset[str]:
-    """Return the names of the policies that count something else than requests."""
+def _policies(policy: str) -> dict[str, tuple[int, int]]:
+    """Return the quotas that have both units and a window, by their names."""
     items = _items(policy)
     if not all(_is_policy(parameters) for _, parameters in items):
-        return frozenset()
-    return frozenset(
-        name
-        for name, parameters in items
-        if parameters.get("qu", _REQUESTS) != _REQUESTS
-    )
+        return {}
+    known = {}
+    for name, parameters in items:
+        if parameters.get("qu", _REQUESTS) != _REQUESTS:
+            known[name] = _OTHER_UNITS
+        elif parameters["q"] and "w" in parameters:
+            known[name] = parameters["q"], parameters["w"]
+    return known
 
 
 def _is_policy(parameters: dict[str, Any]) -> bool:

@@ -259,6 +259,28 @@ PIECES = [
 fields = st.text() | st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 
 
+@pytest.mark.parametrize(
+    ("policy", "quota"),
+    [
+        ('"default";q=100;w=60', (100, 60)),
+        ('"daily";q=9;w=86400, "default";q=100;w=60;qu="requests"', (100, 60)),
+        ('"default";q=100', None),
+        ('"default";q=0;w=60', None),
+        ('"default";q=100;w=0', None),
+        ('"another";q=100;w=60', None),
+        ('"default";q=100;w=60;' + "x" * LONGEST, None),
+        ("100;w=60", None),
+        ("", None),
+    ],
+)
+def test_the_policy_of_a_limit_names_its_quota(
+    policy: str, quota: tuple[int, int] | None
+) -> None:
+    headers = {"ratelimit": '"default";r=50;t=30', "ratelimit-policy": policy}
+    found = parse(headers, status=200, wall=NOON)
+    assert found == Announcement(50, 30.0, quota)
+
+
 @pytest.mark.property
 @pytest.mark.case("R15")
 @given(
