@@ -346,7 +346,9 @@ class Hop:
         told = announced.parse(headers, status=status, wall=time.time())
         if told is not None:
             with self._state.lock:
-                self._own_pacer().announce(told.remaining, told.reset, seen.now)
+                self._own_pacer().announce(
+                    told.remaining, told.reset, seen.now, told.quota
+                )
 
     def _own_pacer(self) -> Pacer:
         return self._origin.pacer(self._state.partition(self.request.headers))

@@ -166,14 +166,15 @@ class Plan:
         turn = lane.turn(now, self._limits.call_at, self._rng)
         if isinstance(turn, TooSoon):
             return turn, now
-        if turn > 0:
-            if self._trail is not None:
-                self._trail.add(events.Waiting, part="rate_limit", seconds=turn)
-            try:
-                now = (yield Wait(turn)).now
-            except GeneratorExit:  # likewise
-                lane.leave(now)
-                raise
+        if turn > 0 and self._trail is not None:
+            self._trail.add(events.Waiting, part="rate_limit", seconds=turn)
+        try:
+            while turn > 0:
+                now = (yield Wait(lane.nap(turn))).now
+                turn = lane.again(now, self._limits.call_at, self._rng)
+        except GeneratorExit:  # likewise
+            lane.leave(now)
+            raise
         held_back = lane.is_let_through(now, self._rng)
         if held_back is not None:
             lane.leave(now)
@@ -390,10 +391,8 @@ class Plan:
 
     def _note_retry(self, delay: float, reason: Reason) -> None:
         if self._trail is not None:
-            number = self._sends + 1
-            self._trail.add(
-                events.RetryScheduled, attempt=number, delay=delay, reason=reason
-            )
+            told = {"attempt": self._sends + 1, "delay": delay, "reason": reason}
+            self._trail.add(events.RetryScheduled, **told)
 
     def _note_end(self, reason: Reason) -> None:
         if self._trail is not None:

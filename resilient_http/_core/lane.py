@@ -89,7 +89,7 @@ class Lane:
             "_hedge",
             "_latencies",
         ),
-        *("_limit", "_limiter", "_pacer", "_paid", "_place", "_throttler"),
+        *("_limit", "_limiter", "_pacer", "_paid", "_place", "_spot", "_throttler"),
         *("hedges", "is_observant", "is_open"),
     )
 
@@ -121,6 +121,7 @@ class Lane:
         """Whether anybody wants to know how busy the origin seems."""
         self._limit = policy.rate_limit
         self._place: Place | None = None
+        self._spot: float | None = None
         self._first: Permit | None = None
         self._granted = granted
         self._paid: Payment | None = None
@@ -139,7 +140,7 @@ class Lane:
         announced = 0.0 if self._pacer is None else self._pacer.wait(now)
         if self._bucket is None:
             # Nobody asked for a limit: who has no time for it goes all the same.
-            return self._announced(now, rng) if now + announced < until else 0.0
+            return self._line_up(now, rng) if now + announced < until else 0.0
         own = self._bucket.wait(now)
         may_wait = self._limit is None or self._limit.mode == "wait"
         if own > 0 and (not may_wait or now + own >= until):
@@ -147,7 +148,25 @@ class Lane:
         if announced > 0 and (not may_wait or now + announced >= until):
             return TooSoon(announced, is_ours=False)
         self._place = self._bucket.reserve(now)
-        return max(self._place.at - now, self._announced(now, rng))
+        return max(self._place.at - now, self._line_up(now, rng))
+
+    def nap(self, wait: float) -> float:
+        """Return after how much of a `wait` for a turn to ask `again`, in seconds."""
+        if self._pacer is None or self._spot is None:
+            return wait
+        return self._pacer.nap(wait)
+
+    def again(self, now: float, until: float, rng: Random) -> float:
+        """Return how much longer to wait for a turn, in seconds; 0 for no more.
+
+        The server may have asked for less meanwhile, or left more.
+        """
+        if self._pacer is None or self._spot is None:
+            return 0.0
+        wait = self._pacer.again(self._spot, now, rng)
+        if self._place is not None:
+            wait = max(wait, self._place.at - now)
+        return wait if now + wait < until else 0.0
 
     def leave(self, now: float) -> None:
         """Give the place back, unused."""
@@ -157,6 +176,11 @@ class Lane:
     def paced(self, delay: float, now: float, rng: Random) -> float:
         """Return the wait before a retry: no sooner than the server announced."""
         return max(delay, self._announced(now, rng))
+
+    def _line_up(self, now: float, rng: Random) -> float:
+        wait = self._announced(now, rng)
+        self._spot = None if self._pacer is None else self._pacer.place
+        return wait
 
     def _announced(self, now: float, rng: Random) -> float:
         return 0.0 if self._pacer is None else self._pacer.reserve(now, rng)

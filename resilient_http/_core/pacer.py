@@ -4,12 +4,17 @@ A server may have several quotas, and answers overtake one another. What is anno
 for a later reset takes the place of what ends sooner: it is the newer window, or the
 quota that is closer to exhaustion. What is announced for an earlier one is kept beside
 the longer: neither quota may be exceeded.
+
+Where the quota is named as well, and others use it too, our share of it takes the place
+of what is left of it: see `share`.
 """
 
 import math
 from bisect import bisect_left, bisect_right, insort
 from random import Random
 from typing import Final
+
+from resilient_http._core.share import Quota, Share
 
 MOST_RESET: Final = 86_400.0
 """Seconds. No server is believed to want a longer silence than a day."""
@@ -31,14 +36,19 @@ class Pacer:
     """
 
     def __init__(self) -> None:
+        self._share = Share()
         self._held_until = -math.inf
         self._hold = 0.0
         # Each ends before the one to its left.
         self._windows: list[_Window] = []
         # When they go who were told to wait, the first of them first.
         self._waiting: list[float] = []
+        self.place: float | None = None
+        """Of the latest reservation, if it is one that moves: for `again`."""
 
-    def announce(self, remaining: float, reset: float, now: float) -> None:
+    def announce(
+        self, remaining: float, reset: float, now: float, quota: Quota | None = None
+    ) -> None:
         """Take in a `RateLimit` item: `remaining` calls for the next `reset` seconds.
 
         What is left of a window only ever falls, whatever is announced: calls in
@@ -49,6 +59,14 @@ class Pacer:
         until = now + _clamp(reset, MOST_RESET)
         while self._windows and self._windows[-1].gives_way_to(until, now):
             self._windows.pop()
+        if quota is not None and quota[1] <= MOST_RESET:
+            left = _clamp(remaining, MOST_REMAINING)
+            self._share.hear(left, until, quota, now)
+            if self._share.is_paced:
+                # What is left is for all who share it, and we take our part of it.
+                if self._windows and self._windows[-1].is_told_by(until):
+                    self._windows.pop()
+                return
         if until == now:
             return
         waiting = bisect_left(self._waiting, until)
@@ -68,6 +86,7 @@ class Pacer:
         if now + length > self._held_until:
             self._held_until, self._hold = now + length, length
         self._windows.clear()
+        self._share.refuse(now + length, now)
 
     def wait(self, now: float) -> float:
         """Return how long a call that asks at `now` would wait at least, in seconds."""
@@ -83,21 +102,37 @@ class Pacer:
         turn = self._turn(now)
         for window in self._windows:
             window.take(turn)
+        self.place = self._share.take(now)
         if turn == now:
+            self._share.count(1, now)
             return 0.0
         # Who comes late in a hold is spread as widely as who was there from the start.
         wait = turn - now
         spread = _SPREAD * (self._hold if turn == self._held_until else wait)
         wait = rng.uniform(wait, wait + spread)
-        insort(self._waiting, now + wait)
+        if self.place is None:
+            insort(self._waiting, now + wait)
         return wait
+
+    def nap(self, wait: float) -> float:
+        """Return after how much of a `wait` in line to ask `again`, in seconds."""
+        return self._share.nap(wait)
+
+    def again(self, place: float, now: float, rng: Random) -> float:
+        """Return how much longer a place in line is to wait; 0 for no more."""
+        wait = self._share.wait_of(place, now)
+        return rng.uniform(wait, wait + _SPREAD * wait) if wait > 0 else 0.0
 
     def _turn(self, now: float) -> float:
         self._forget(now)
-        return max(now, self._held_until, *[it.turn() for it in self._windows])
+        turns = [it.turn() for it in self._windows]
+        return max(now + self._share.wait(now), now, self._held_until, *turns)
 
     def _forget(self, now: float) -> None:
-        del self._waiting[: bisect_right(self._waiting, now)]
+        gone = bisect_right(self._waiting, now)
+        if gone:
+            del self._waiting[:gone]
+            self._share.count(gone, now)
 
 
 class _Window:

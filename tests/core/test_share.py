@@ -1,0 +1,248 @@
+"""Our share of a quota that others use too."""
+
+import math
+from random import Random
+
+import pytest
+
+from resilient_http._core.pacer import Pacer
+from resilient_http._core.share import Share
+
+QUOTA, WINDOW = 100, 1.0
+
+
+class Told:
+    """A share of 100 calls a second, told of them in few words."""
+
+    def __init__(self) -> None:
+        self.share = Share()
+
+    def hear(self, left: float, now: float, reset: float = 1.0) -> None:
+        self.share.hear(left, now + reset, (QUOTA, WINDOW), now)
+
+    def learn(self, now: float = 2.0) -> None:
+        """Have it find that 90 of 100 calls were made, and one of them by us."""
+        self.hear(99, now - 2)
+        self.hear(10, now)
+        assert self.share.is_paced
+
+
+def test_who_was_told_nothing_waits_for_nothing() -> None:
+    share = Share()
+    assert not share.is_paced
+    assert share.wait(0) == 0
+    assert share.take(0) is None
+
+
+def test_what_others_took_tells_us_of_them() -> None:
+    told = Told()
+    told.learn()
+    assert told.share.rate == pytest.approx(0.91 * QUOTA / 90, rel=0.01)
+
+
+def test_what_we_took_ourselves_does_not() -> None:
+    told = Told()
+    told.hear(99, 0)
+    for taken in range(100):
+        told.share.count(1, 2)
+        told.hear(99 - taken, 2)
+        assert not told.share.is_paced
+
+
+def test_nor_what_we_are_told_out_of_order() -> None:
+    told = Told()
+    told.hear(99, 0)
+    told.share.count(100, 2)
+    for taken in (99, 50, 95, 0):
+        told.hear(QUOTA - 1 - taken, 2.2)
+        assert not told.share.is_paced
+
+
+def test_what_was_taken_before_we_looked_may_have_been_ours() -> None:
+    told = Told()
+    told.hear(80, 0)
+    told.hear(5, 0.1)  # whoever was out already comes home in any order
+    told.hear(4, 0.99)
+    assert not told.share.is_paced
+
+
+@pytest.mark.parametrize("left", [19, 49, 99])
+def test_nobody_waits_while_there_is_more_than_little_left(left: int) -> None:
+    told = Told()
+    told.hear(99, 0)
+    told.hear(left, 2)
+    assert not told.share.is_paced
+
+
+def test_calls_go_one_by_one_at_the_rate() -> None:
+    told = Told()
+    told.learn()
+    places = [told.share.take(2) for _ in range(4)]
+    gap = told.share.wait_of(places[0] or 0, 2)
+    waits = [told.share.wait_of(place or 0, 2) for place in places]
+    assert waits == pytest.approx([gap, 2 * gap, 3 * gap, 4 * gap])
+    waits = [told.share.wait_of(place or 0, 2 + 2 * gap) for place in places]
+    assert waits == pytest.approx([0, 0, gap, 2 * gap])
+
+
+def test_a_line_that_nobody_stands_in_saves_nothing_up() -> None:
+    told = Told()
+    told.learn()
+    told.share.take(2)
+    for now in (3, 4, 5, 6):
+        told.hear(9, now)
+    assert told.share.wait(6) == 0
+    told.share.take(6)
+    assert told.share.wait(6) == pytest.approx(1 / told.share.rate, rel=0.2)
+
+
+def test_the_rate_rises_while_more_is_left_than_should_be_and_falls_else() -> None:
+    told = Told()
+    told.learn()
+    rates = [told.share.rate]
+    for step in range(1, 5):
+        told.hear(30, 2 + step / 2)
+        rates.append(told.share.rate)
+    assert rates == sorted(set(rates))
+    for step in range(5, 9):
+        told.hear(0, 2 + step / 2)
+    assert told.share.rate < rates[-1]
+
+
+def test_who_has_little_gains_on_who_has_much() -> None:
+    """Told the same, they come closer."""
+    little, much = Told(), Told()
+    for told, ours in ((little, 2), (much, 20)):
+        told.hear(99, 0)
+        for _ in range(ours):
+            told.hear(50, 1.9)
+        told.hear(10, 2)
+    apart = much.share.rate / little.share.rate
+    for step in range(1, 400):
+        now = 2 + step / 20
+        little.hear(9, now)
+        much.hear(9, now)
+    assert much.share.rate / little.share.rate < apart / 3
+
+
+def test_refusals_that_come_together_count_once() -> None:
+    told = Told()
+    told.learn()
+    rate = told.share.rate = 10.0
+    for _ in range(5):
+        told.share.refuse(3, now=2)
+    assert told.share.rate == pytest.approx(0.8 * rate)
+    told.share.refuse(4, now=3.1)
+    assert told.share.rate == pytest.approx(0.8 * 0.8 * rate)
+
+
+def test_the_line_stands_still_until_a_refusal_is_over() -> None:
+    told = Told()
+    told.learn()
+    place = told.share.take(2) or 0
+    told.share.refuse(2.5, now=2)
+    gap = told.share.wait_of(place, 2.5)
+    assert told.share.wait_of(place, 2) == pytest.approx(0.5 + gap)
+
+
+def test_the_rate_does_not_rise_on_the_silence_after_a_refusal() -> None:
+    told = Told()
+    told.learn()
+    told.share.refuse(3, now=2)
+    rate = told.share.rate
+    told.hear(95, 3.5)
+    assert told.share.rate <= rate
+    assert told.share.is_paced
+
+
+def test_a_quota_that_is_used_up_until_its_reset_stops_the_line() -> None:
+    told = Told()
+    told.learn()
+    told.hear(0, 2.1, reset=20)
+    assert told.share.wait(2.1) >= 20
+
+
+def test_one_that_comes_back_bit_by_bit_does_not() -> None:
+    told = Told()
+    told.learn()
+    told.hear(5, 2.1, reset=20)
+    told.hear(8, 2.2, reset=20)
+    told.hear(0, 2.3, reset=20)
+    assert told.share.wait(2.3) <= WINDOW
+
+
+def test_plenty_for_a_window_ends_all_pacing() -> None:
+    told = Told()
+    told.learn()
+    place = [told.share.take(2) for _ in range(100)][-1] or 0
+    told.hear(60, 3)
+    assert told.share.wait_of(place, 3) > 0
+    told.hear(60, 4.1)
+    assert not told.share.is_paced
+    assert told.share.rate == math.inf
+    assert told.share.wait_of(place, 4.1) == 0
+
+
+def test_so_does_being_alone_for_a_window() -> None:
+    told = Told()
+    told.learn()
+    for step in range(41):
+        for _ in range(4):
+            told.hear(60, 3 + step / 20)
+    told.hear(20, 5.1)
+    assert not told.share.is_paced
+
+
+def test_what_was_told_long_ago_holds_nobody_back() -> None:
+    told = Told()
+    told.learn()
+    for _ in range(100):
+        told.share.take(2)
+    assert told.share.wait(3.9) > 0
+    assert told.share.wait(4.1) == 0
+
+
+def test_whoever_stood_in_line_then_is_not_waited_for_later() -> None:
+    told = Told()
+    told.learn()
+    for _ in range(100):
+        told.share.take(2)
+    told.share.wait(10)
+    told.hear(10, 10.1)
+    told.hear(10, 11.2)
+    assert told.share.is_paced
+    assert told.share.wait(11.2) <= WINDOW
+
+
+@pytest.mark.parametrize(("quota", "factor"), [(50, 0.5), (200, 2)])
+def test_another_limit_changes_the_rate_with_it(quota: int, factor: float) -> None:
+    told = Told()
+    told.learn()
+    told.share.rate = 20
+    told.share.hear(0.05 * quota, 3.1, (quota, WINDOW), 2.0)
+    assert told.share.rate == pytest.approx(factor * 20, rel=0.2)
+
+
+def test_another_window_is_another_quota() -> None:
+    told = Told()
+    told.learn()
+    told.share.hear(5, 62, (QUOTA, 60), 2.1)
+    assert not told.share.is_paced
+
+
+def test_a_share_takes_the_place_of_what_is_left() -> None:
+    """Of ten that are left for a second one is ours."""
+    pacer, rng = Pacer(), Random(1)
+    pacer.announce(99, 1, 0, (QUOTA, WINDOW))
+    pacer.announce(10, 1, 2, (QUOTA, WINDOW))
+    waits = [pacer.reserve(2, rng) for _ in range(3)]
+    assert all(wait > 0 for wait in waits)
+    assert waits[2] > 2
+
+
+def test_a_longer_quota_holds_beside_a_share() -> None:
+    pacer, rng = Pacer(), Random(1)
+    pacer.announce(99, 1, 0, (QUOTA, WINDOW))
+    pacer.announce(0, 3_000, 1.9)
+    pacer.announce(10, 1, 2, (QUOTA, WINDOW))
+    assert pacer.reserve(2, rng) > 2_900
