@@ -11,7 +11,7 @@ Paced, our calls form a line that moves at a rate of its own. With each answer i
 
     up      while more is left than `_MARGIN` of the quota
     down    while less is
-    down    by a fifth at a refusal, and not up for a window after it
+    down    by three tenths at a refusal, and not up for a window after it
 
 and towards the usual share, the faster the farther it is from that. All who share the
 quota are told of the same level, and so go up and down together; who has little goes up
@@ -33,11 +33,11 @@ _OTHERS: Final = 0.1
 _INTEGRAL: Final = 0.16
 _PROPORTIONAL: Final = 0.12
 """For a bucket: its level adds up what the rate is off by, and would swing for ever."""
-_EQUALISING: Final = 0.08
+_EQUALISING: Final = 0.16
 _USUAL: Final = 0.05
 """Share that is drawn to neither side. As many as have it use up the margin exactly;
 twice as many go a little into it, half as many leave a little more."""
-_CUT: Final = 0.8
+_CUT: Final = 0.7
 
 _SLICES: Final = 32
 _LEARNING: Final = 1.0
@@ -126,7 +126,7 @@ class Share:
             self._easy_since = math.inf
             self._moved = self._last  # whoever was in line has gone
             fair = (1 - _MARGIN) * self._quota / self._window
-            self._set(max(1.0, mine) / used * fair, level)
+            self._set(self._answered.within(now) / used * fair, level)
         if left < 1 and until - now > _RESET_NOISE and not self._comes_back:
             self._held_until = max(self._held_until, until)
         self._heard_at = now

@@ -131,9 +131,9 @@ def test_refusals_that_come_together_count_once() -> None:
     rate = told.share.rate = 10.0
     for _ in range(5):
         told.share.refuse(3, now=2)
-    assert told.share.rate == pytest.approx(0.8 * rate)
+    assert told.share.rate == pytest.approx(0.7 * rate)
     told.share.refuse(4, now=3.1)
-    assert told.share.rate == pytest.approx(0.8 * 0.8 * rate)
+    assert told.share.rate == pytest.approx(0.7 * 0.7 * rate)
 
 
 def test_the_line_stands_still_until_a_refusal_is_over() -> None:
