@@ -66,6 +66,15 @@ def test_what_was_taken_before_we_looked_may_have_been_ours() -> None:
     assert not told.share.is_paced
 
 
+def test_it_may_have_been_ours_until_it_is_a_window_old() -> None:
+    share = Share()
+    for left, now in ((50, 0.0), (6, 0.5), (5, 30.0)):
+        share.hear(left, 60, (QUOTA, 60.0), now)
+        assert not share.is_paced
+    share.hear(5, 120, (QUOTA, 60.0), 61)
+    assert share.is_paced
+
+
 @pytest.mark.parametrize("left", [19, 49, 99])
 def test_nobody_waits_while_there_is_more_than_little_left(left: int) -> None:
     told = Told()
@@ -109,6 +118,46 @@ def test_the_rate_rises_while_more_is_left_than_should_be_and_falls_else() -> No
     assert told.share.rate < rates[-1]
 
 
+def test_who_does_not_use_its_rate_is_not_given_more() -> None:
+    told = Told()
+    told.learn()
+    told.share.rate = 5.0
+    for now in (2.8, 3.6, 4.4):
+        told.hear(30, now)
+    assert told.share.rate == 5
+
+
+def test_nobody_is_drawn_into_a_quota_that_is_used_up() -> None:
+    told = Told()
+    told.learn()
+    told.share.rate = 1.5
+    told.hear(0, 2.5)
+    assert told.share.rate < 1.5
+
+
+def test_the_line_moves_faster_at_once_while_more_is_left() -> None:
+    gaps = []
+    for left in (5, 10, 15):
+        told = Told()
+        told.learn()
+        told.share.rate = 10.0
+        told.hear(left, 2)
+        gaps.append(told.share.wait(2))
+    assert gaps == sorted(set(gaps), reverse=True)
+
+
+def test_a_low_level_is_remembered_for_a_while() -> None:
+    """Used in bursts, a quota is full most of the time."""
+    told = Told()
+    told.learn()
+    told.share.rate = 2.0
+    told.hear(0, 2.4)
+    told.hear(60, 2.6)
+    rate = told.share.rate
+    told.hear(60, 2.9)
+    assert told.share.rate < rate
+
+
 def test_who_has_little_gains_on_who_has_much() -> None:
     """Told the same, they come closer."""
     little, much = Told(), Told()
@@ -139,10 +188,12 @@ def test_refusals_that_come_together_count_once() -> None:
 def test_the_line_stands_still_until_a_refusal_is_over() -> None:
     told = Told()
     told.learn()
-    place = told.share.take(2) or 0
     told.share.refuse(2.5, now=2)
-    gap = told.share.wait_of(place, 2.5)
-    assert told.share.wait_of(place, 2) == pytest.approx(0.5 + gap)
+    place = told.share.take(2) or 0
+    before = told.share.wait_of(place, 2)
+    assert told.share.wait_of(place, 2.4) == pytest.approx(before - 0.4)
+    assert told.share.wait_of(place, 2.5) == pytest.approx(WINDOW)
+    assert told.share.wait_of(place, 2.6) == pytest.approx(WINDOW - 0.1)
 
 
 def test_the_rate_does_not_rise_on_the_silence_after_a_refusal() -> None:
