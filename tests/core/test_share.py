@@ -58,6 +58,16 @@ def test_nor_what_we_are_told_out_of_order() -> None:
         assert not told.share.is_paced
 
 
+def test_what_we_took_is_ours_for_a_window() -> None:
+    told = Told()
+    told.hear(99, 0)
+    told.share.count(95, 2)
+    told.hear(5, 2.99)
+    assert not told.share.is_paced
+    told.hear(5, 3.1)
+    assert told.share.is_paced
+
+
 def test_what_was_taken_before_we_looked_may_have_been_ours() -> None:
     told = Told()
     told.hear(80, 0)
@@ -146,16 +156,27 @@ def test_the_line_moves_faster_at_once_while_more_is_left() -> None:
     assert gaps == sorted(set(gaps), reverse=True)
 
 
-def test_a_low_level_is_remembered_for_a_while() -> None:
+@pytest.mark.parametrize("then", [(2.1, 2.2, 2.4), (2.4, 2.6, 2.9)])
+def test_a_low_level_is_remembered_for_a_while(
+    then: tuple[float, float, float],
+) -> None:
     """Used in bursts, a quota is full most of the time."""
     told = Told()
     told.learn()
     told.share.rate = 2.0
-    told.hear(0, 2.4)
-    told.hear(60, 2.6)
+    told.hear(0, then[0])
+    told.hear(60, then[1])
     rate = told.share.rate
-    told.hear(60, 2.9)
+    told.hear(60, then[2])
     assert told.share.rate < rate
+
+
+def test_who_stands_far_back_looks_again_halfway() -> None:
+    told = Told()
+    told.learn()
+    gap = told.share.wait(2)
+    assert told.share.nap(gap) == gap
+    assert told.share.nap(10 * gap) == 5 * gap
 
 
 def test_who_has_little_gains_on_who_has_much() -> None:
@@ -297,3 +318,29 @@ def test_a_longer_quota_holds_beside_a_share() -> None:
     pacer.announce(0, 3_000, 1.9)
     pacer.announce(10, 1, 2, (QUOTA, WINDOW))
     assert pacer.reserve(2, rng) > 2_900
+
+
+def half(pacer: Pacer) -> None:
+    """Have it told that 90 of 100 calls were made, and about half of them by us."""
+    pacer.announce(99, 1, 0, (QUOTA, WINDOW))
+    for _ in range(50):
+        pacer.announce(50, 1, 1.5, (QUOTA, WINDOW))
+    pacer.announce(3, 1, 1.9)
+    pacer.announce(10, 1, 2, (QUOTA, WINDOW))
+
+
+def test_what_was_left_before_is_for_all_as_well() -> None:
+    pacer, rng = Pacer(), Random(1)
+    half(pacer)
+    assert max(pacer.reserve(2, rng) for _ in range(10)) < 0.5
+
+
+def test_who_stands_in_line_is_held_by_a_refusal_too() -> None:
+    pacer, rng = Pacer(), Random(1)
+    half(pacer)
+    pacer.reserve(2, rng)
+    place = pacer.place
+    assert place is not None
+    pacer.hold(5, 2)
+    assert pacer.again(place, 2.5, rng) >= 4.5
+    assert pacer.again(place, 7.5, rng) == 0
