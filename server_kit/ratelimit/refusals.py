@@ -44,7 +44,7 @@ class Refusals:
         if refusal.until <= now:
             del self._refusals[address]
             return None
-        if cost < refusal.cost:
+        if cost != refusal.cost:  # less may fit, and more will have to wait longer
             return None
         return Standing(refusal.frees - now, refusal.resets - now)
 

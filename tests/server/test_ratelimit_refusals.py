@@ -23,10 +23,9 @@ def test_the_same_request_is_told_what_is_left_of_the_wait() -> None:
     assert refusals.of("k", 3, 100.25) == Standing(0.25, 59.75)
 
 
-def test_a_larger_cost_is_refused_as_well_and_a_smaller_one_may_fit() -> None:
+def test_of_another_cost_the_wait_is_not_known() -> None:
     refusals = refused(cost=3)
-    assert refusals.of("k", 4, 100.0) is not None
-    assert refusals.of("k", 2, 100.0) is None
+    assert [refusals.of("k", cost, 100.0) for cost in (2, 4)] == [None, None]
     assert refusals.of("k", 3, 100.0) is not None
 
 

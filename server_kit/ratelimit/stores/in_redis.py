@@ -240,6 +240,8 @@ class RedisStore:
         if wait and not held:
             told = Standing(decision.retry_after, decision.reset_after)
             self._refusals.note(address, cost, told, self._clock())
+        elif cost and self._refusals:
+            self._refusals.forget(address)  # with less left, others wait longer
         return decision
 
     def _amending(self, hold: str, quota: Quota, cost: int) -> tuple[str | int, ...]:
