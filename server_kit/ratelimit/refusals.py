@@ -18,6 +18,7 @@ class _Refusal(NamedTuple):
     until: float
     frees: float
     resets: float
+    remaining: int
 
 
 class Standing(NamedTuple):
@@ -25,6 +26,7 @@ class Standing(NamedTuple):
 
     retry_after: float
     reset_after: float
+    remaining: int
 
 
 class Refusals:
@@ -46,7 +48,8 @@ class Refusals:
             return None
         if cost != refusal.cost:  # less may fit, and more will have to wait longer
             return None
-        return Standing(refusal.frees - now, refusal.resets - now)
+        waits = refusal.frees - now, refusal.resets - now
+        return Standing(*waits, refusal.remaining)
 
     def note(self, address: str, cost: int, told: Standing, now: float) -> None:
         """Take in a refusal."""
@@ -55,7 +58,8 @@ class Refusals:
             self._refusals.popitem(last=False)
         frees = now + told.retry_after
         until = min(frees, now + LONGEST)
-        self._refusals[address] = _Refusal(cost, until, frees, now + told.reset_after)
+        resets = now + told.reset_after
+        self._refusals[address] = _Refusal(cost, until, frees, resets, told.remaining)
 
     def forget(self, address: str) -> None:
         """Have the quota asked about again."""

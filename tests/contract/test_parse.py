@@ -155,6 +155,7 @@ def test_built_in_slugs_are_known_to_every_contract() -> None:
         assert type(error) is OverloadedException
 
 
+@pytest.mark.case("RL-23", "RL-24", "RL-25")
 def test_the_registered_types_of_the_ratelimit_draft_are_understood() -> None:
     base = "https://iana.org/assignments/http-problem-types#"
     error = read(
@@ -164,6 +165,8 @@ def test_the_registered_types_of_the_ratelimit_draft_are_understood() -> None:
     assert error.extra == {"violated-policies": ["a"]}
     error = read({"type": base + "temporary-reduced-capacity"}, status=503)
     assert type(error) is OverloadedException
+    error = read({"type": base + "abnormal-usage-detected"}, status=429)
+    assert type(error) is RateLimitException
 
 
 @pytest.mark.case("C51")

@@ -67,3 +67,7 @@ async def test_who_is_refused_from_memory_is_told_as_by_a_store(
             ours, theirs = told
             assert ours.allowed == theirs.allowed
             assert theirs.retry_after == pytest.approx(ours.retry_after, abs=2e-6)
+            if not ours.allowed:
+                assert theirs.remaining <= ours.remaining
+                again = await limiters[1].check("k", cost=cost, **how)
+                assert again.remaining == theirs.remaining

@@ -157,7 +157,7 @@ class RedisStore:
         return Decision(
             allowed=False,
             limit=quota.limit,
-            remaining=0,
+            remaining=told.remaining,
             reset_after=told.reset_after,
             retry_after=told.retry_after,
             window=quota.window,
@@ -238,7 +238,8 @@ class RedisStore:
             window,
         )
         if wait and not held:
-            told = Standing(decision.retry_after, decision.reset_after)
+            waits = decision.retry_after, decision.reset_after
+            told = Standing(*waits, decision.remaining)
             self._refusals.note(address, cost, told, self._clock())
         elif cost and self._refusals:
             self._refusals.forget(address)  # with less left, others wait longer
