@@ -16,7 +16,7 @@ SHOWN = {
     *(f"R{number}" for number in [*range(1, 10), *range(14, 18), *range(19, 23)]),
     *(f"R{number}" for number in [24, *range(26, 30), *range(31, 34), 35, 36, 38, 39]),
     *(f"9457-{number}" for number in range(1, 35)),
-    *(f"RL-{number}" for number in [*range(1, 25), *range(26, 34)]),
+    *(f"RL-{number}" for number in range(1, 34)),
     *(f"RA-{number}" for number in range(1, 10)),
     *(f"IK-{number}" for number in range(1, 18)),
     *(f"OW-{number}" for number in range(1, 24)),
