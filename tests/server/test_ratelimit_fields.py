@@ -216,7 +216,9 @@ def test_our_own_client_reads_what_is_written(
     left = items(said["ratelimit"])["p"]
     assert left["r"] <= decision.remaining
     assert left["t"] >= min(math.ceil(wait), 10**15 - 1)
-    assert parse(said, status=200, wall=wall) == Announcement(left["r"], left["t"])
+    policy = items(said["ratelimit-policy"])["p"]
+    told = Announcement(left["r"], left["t"], (policy["q"], policy["w"]))
+    assert parse(said, status=200, wall=wall) == told
     usual = {name: said[name] for name in said if name.startswith("x-")}
     found = parse(usual, status=429, wall=wall)
     if decision.remaining < 10**15:
