@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 from weakref import ref
@@ -34,6 +35,7 @@ class Clients:
 
     def __init__(self, at: object, *, timeout: float, what: str) -> None:
         check_redis("redis", at)
+        import_module("redis.asyncio")  # before there is a loop that waits for it
         self._at: Any = at
         self._timeout = timeout
         self._what = what

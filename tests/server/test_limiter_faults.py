@@ -225,9 +225,6 @@ async def test_a_pool_with_nothing_left_is_not_waited_for() -> None:
 async def test_the_loop_goes_on_while_nobody_answers() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=100) as hole:
         limiter = RateLimiter(f"redis://127.0.0.1:{hole.getsockname()[1]}")
-        await limiter.check("first", limit=1, window=1)  # imports what it needs
-        await limiter.aclose()
-        limiter = RateLimiter(f"redis://127.0.0.1:{hole.getsockname()[1]}")
         over = asyncio.Event()
         stalling = asyncio.create_task(longest_stall(over))
         for _ in range(10):
@@ -238,6 +235,28 @@ async def test_the_loop_goes_on_while_nobody_answers() -> None:
         over.set()
         assert await stalling < 0.02
         await limiter.aclose()
+
+
+@pytest.mark.case("S3")
+def test_the_first_request_waits_for_no_import(own: Valkey) -> None:
+    command = [sys.executable, "-c", FIRST_REQUEST, own.url]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+FIRST_REQUEST = """
+import asyncio, sys
+from server_kit import RateLimiter
+
+async def main():
+    before = set(sys.modules)
+    await limiter.check("k", limit=1, window=1)
+    print(*(it for it in set(sys.modules) - before if "redis" in it))
+    await limiter.aclose()
+
+limiter = RateLimiter(sys.argv[1])
+asyncio.run(main())
+"""
 
 
 async def longest_stall(over: asyncio.Event) -> float:
