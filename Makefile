@@ -27,12 +27,15 @@ $(READY): requirements-dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
+# A process for each core: many tests wait for sockets.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+
 demo: $(READY)
 	$(BIN)/python -m demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
-	FAMILY=httpx2 $(BIN)/python -m pytest tests/client tests/test_end_to_end.py
+	$(PYTEST)
+	FAMILY=httpx2 $(PYTEST) tests/client tests/test_end_to_end.py tests/test_fleet.py
 
 pythons: $(READY)
 	bash .ci/pythons
@@ -44,7 +47,7 @@ sdks: $(READY)
 	bash .ci/sdks
 
 verify: $(READY)
-	$(BIN)/python -m pytest --hypothesis-profile=thorough -m property tests
+	$(PYTEST) --hypothesis-profile=thorough -m property tests
 	bash .ci/parity
 	bash .ci/sdks
 	ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
@@ -70,6 +73,7 @@ wheel: $(READY)
 bench: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.overhead
 	$(BENCH)/bin/python -m benchmarks.server
+	$(BENCH)/bin/python -m benchmarks.ratelimit
 
 faults: $(READY)
 	$(BIN)/python -m benchmarks.faults

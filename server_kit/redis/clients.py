@@ -75,10 +75,11 @@ class Clients:
     ) -> Any:
         """Run `script` in the running loop, and return its reply, strings as bytes."""
         client = self.here()
-        if self._in_doubt.pop():
+        if self._in_doubt.here():
             nodes = getattr(client, "nodes_manager", None)
             if nodes is not None:
                 await nodes.initialize()
+            self._in_doubt.pop()
         connection = await self._connected(client)
         if connection is None:
             return await evaluate(client, script, keys, args)

@@ -92,13 +92,14 @@ async def test_attempts_share_the_deadline(colour: Colour) -> None:
         began = time.monotonic()
         with pytest.raises(DeadlineExceededException) as caught:
             await Caller(client).get(server.url)
-        assert time.monotonic() - began == pytest.approx(0.5, abs=0.1)
+        assert 0.5 <= time.monotonic() - began < 1.5
         attempts = caught.value.attempts
         assert [attempt.error for attempt in attempts] == [
             *("ReadTimeout", "ReadTimeout", "DeadlineExceededException")
         ]
         took = [attempt.seconds for attempt in attempts]
-        assert took == pytest.approx([0.2, 0.2, 0.1], abs=0.1)
+        assert all(0.19 < seconds < 0.5 for seconds in took[:2])
+        assert sum(took) == pytest.approx(0.5, abs=0.3)
         assert isinstance(caught.value.__cause__, httpx.ReadTimeout)
         await close(client)
 

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from server_kit.ratelimit.limiter import RateLimiter
 
-URL, BY = sys.argv[1:]
+URL, BY = sys.argv[1:] if __name__ == "__main__" else ("redis://nobody", "URL")
 LIMITER = RateLimiter(URL if BY == "URL" else Redis.from_url(URL), timeout=20)
 
 

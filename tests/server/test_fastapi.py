@@ -255,21 +255,21 @@ async def test_what_is_not_in_the_body_has_a_location_and_no_pointer() -> None:
 @pytest.mark.parametrize(
     ("sent", "places"),
     [
-        ({"note": "x"}, {"#/note"}),
-        ({"note": ["x"]}, {"#/note", "#/note/0"}),
-        ({"pet": {"kind": "cat", "lives": "x"}}, {"#/pet/lives"}),
-        ({"pet": {"kind": "cat"}}, {"#/pet/lives"}),
-        ({"pet": {"kind": "cow"}}, {"#/pet"}),
-        ({"a/b~c d": 1}, {"#/a~1b~0c%20d"}),
+        ({"note": "x"}, ["#/note"]),
+        ({"note": ["x"]}, ["#/note", "#/note/0"]),
+        ({"pet": {"kind": "cat", "lives": "x"}}, ["#/pet/lives"]),
+        ({"pet": {"kind": "cat"}}, ["#/pet/lives"]),
+        ({"pet": {"kind": "cow"}}, ["#/pet"]),
+        ({"a/b~c d": 1}, ["#/a~1b~0c%20d"]),
     ],
     ids=str,
 )
 @pytest.mark.case("9457-21")
 async def test_a_pointer_leads_to_what_was_sent(
-    sent: dict[str, Any], places: set[str]
+    sent: dict[str, Any], places: list[str]
 ) -> None:
     found = await errors_of("/orders", json=GOOD | sent)
-    assert {error["pointer"] for error in found} == places
+    assert sorted({error["pointer"] for error in found}) == places
 
 
 async def test_a_pointer_starts_at_the_whole_body_where_there_are_several() -> None:
