@@ -72,6 +72,7 @@ wheel: $(READY)
 
 bench: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.overhead
+	$(BENCH)/bin/python -m benchmarks.loopback
 	$(BENCH)/bin/python -m benchmarks.server
 	$(BENCH)/bin/python -m benchmarks.ratelimit
 

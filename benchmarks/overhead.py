@@ -8,16 +8,15 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from random import Random
 from typing import Any, Final, get_args
 
 from rich.table import Table
 
 from benchmarks import answerer
-from benchmarks.figures import BARE, Verdict, figures
+from benchmarks.figures import Verdict, figures
 from benchmarks.memory import bytes_per_origin
-from benchmarks.peers import GLUE, OURS, PEERS, WITH_AIOHTTP
+from benchmarks.peers import GLUE, OURS, WITH_AIOHTTP, clients, left_out
 from benchmarks.report import Run, bars, console, row, save, section, table
 from benchmarks.rounds import Plan, Repeat, Samples, measure
 from benchmarks.setting import Colour, Family, Over, Setting
@@ -53,7 +52,7 @@ def main() -> int:
             target = url if setting.over == "loopback" else _STUB_URL
             samples = asyncio.run(_samples(setting, target, plan))
             run.samples[setting] = samples
-            run.left_out[setting] = _left_out(setting)
+            run.left_out[setting] = left_out(setting)
             run.bars += _verdicts(setting, samples)
         for family in get_args(Family):
             status.update(f"{family}: memory of {_ORIGINS} origins")
@@ -99,10 +98,10 @@ def _settings() -> list[Setting]:
 
 
 async def _samples(setting: Setting, url: str, plan: Plan) -> Samples:
-    clients = _clients(setting)
-    repeats = {name: _repeat(client, url) for name, client in clients.items()}
+    built = clients(setting)
+    repeats = {name: _repeat(client, url) for name, client in built.items()}
     samples = await measure(repeats, plan, Random())
-    for client in clients.values():
+    for client in built.values():
         if setting.colour == "async":
             await client.aclose()
         else:
@@ -142,27 +141,6 @@ def _verdicts(setting: Setting, samples: Samples) -> list[Verdict]:
         share = ours.adds / found[GLUE].adds
         told.append(Verdict(setting, OURS, "of what glue adds", share, OF_GLUE))
     return told
-
-
-def _clients(setting: Setting) -> Mapping[str, Any]:
-    clients = {
-        peer.name: peer.build(setting)
-        for peer in PEERS
-        if peer.why_not(setting) is None
-    }
-    if setting == Setting("httpx", "async", "loopback"):
-        faster = replace(setting, aiohttp=True)
-        clients |= {
-            peer.name + WITH_AIOHTTP: peer.build(faster)
-            for peer in PEERS
-            if peer.name in (BARE, OURS)
-        }
-    return clients
-
-
-def _left_out(setting: Setting) -> dict[str, str]:
-    reasons = {peer.name: peer.why_not(setting) for peer in PEERS}
-    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 if __name__ == "__main__":

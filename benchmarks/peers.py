@@ -6,8 +6,8 @@ had on this Python, or not for this family, says why.
 
 import asyncio
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
@@ -137,3 +137,28 @@ PEERS: Final = (
     Peer("interlock-cb", _interlock, modules=("interlock",)),
     Peer("clientwright", _clientwright, modules=("clientwright",), python=(3, 12)),
 )
+"""Who takes part, where nothing keeps it from that."""
+
+
+def clients(setting: Setting) -> Mapping[str, Any]:
+    """Return a new client of each contender that takes part in `setting`.
+
+    Where httpx-aiohttp can go over the network, the bare client and ours are there with
+    it inside, too.
+    """
+    taking_part = [peer for peer in PEERS if peer.why_not(setting) is None]
+    built = {peer.name: peer.build(setting) for peer in taking_part}
+    if setting == Setting("httpx", "async", "loopback"):
+        faster = replace(setting, aiohttp=True)
+        built |= {
+            peer.name + WITH_AIOHTTP: peer.build(faster)
+            for peer in taking_part
+            if peer.name in (BARE, OURS)
+        }
+    return built
+
+
+def left_out(setting: Setting) -> dict[str, str]:
+    """Return who does not take part in `setting`, and why."""
+    reasons = {peer.name: peer.why_not(setting) for peer in PEERS}
+    return {name: reason for name, reason in reasons.items() if reason is not None}

@@ -17,7 +17,7 @@ class Plan:
 
     rounds: int
     calls: int
-    """Calls that a contender makes in each round, one after the other."""
+    """Calls that a contender makes in each round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ Samples = dict[str, list[Sample]]
 
 
 Repeat = Callable[[int], Awaitable[None]]
-"""Makes so many calls, one after the other."""
+"""Makes so many calls, in its own way: one after the other, or side by side."""
 
 
 async def measure(contenders: Mapping[str, Repeat], plan: Plan, rng: Random) -> Samples:

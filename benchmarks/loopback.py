@@ -1,0 +1,165 @@
+"""How many calls does a client make in a second? `python -m benchmarks.loopback`.
+
+The whole client, down to its sockets: one caller, and a crowd of them, on connections
+that are kept alive. README.md says what it shows and what it does not.
+"""
+
+import argparse
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Final, get_args
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks import answerer
+from benchmarks.charts import bar_chart
+from benchmarks.figures import BARE, Figures, figures
+from benchmarks.peers import clients, left_out
+from benchmarks.report import Run, console, save, section
+from benchmarks.rounds import Plan, Repeat, Samples, measure
+from benchmarks.setting import Family, Setting
+
+FULL: Final = Plan(rounds=20, calls=640)
+QUICK: Final = Plan(rounds=3, calls=64)
+
+CROWDS: Final = (1, 32)
+"""Callers at once. Each calls again as soon as it has its answer."""
+
+_OK: Final = 200
+_HEADS: Final = ("calls a second", "x bare", "CPU, µs", "quartiles", "x bare", "adds")
+_PACKAGES: Final = (
+    *("httpx", "httpcore", "httpx2", "httpcore2", "httpx-aiohttp", "aiohttp", "h11"),
+    *("anyio", "sniffio", "pydantic", "tenacity", "purgatory", "aiolimiter"),
+    *("httpx-retries", "interlock-cb", "clientwright"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """So many callers of one client, in a setting."""
+
+    setting: Setting
+    callers: int
+
+    def __str__(self) -> str:
+        """Return its heading."""
+        plural = "s" if self.callers > 1 else ""
+        return f"{self.setting.family}, {self.callers} caller{plural}"
+
+
+def main() -> int:
+    """Measure everything and print it; with `--check` return 1 if a bar fails."""
+    arguments = _arguments()
+    plan = QUICK if arguments.quick else FULL
+    terminal = console()
+    run = Run("loopback", "Calls over loopback", plan, _PACKAGES)
+    with answerer.running() as url, terminal.status("") as status:
+        for crowd in _crowds():
+            status.update(f"{crowd}: {plan.rounds} rounds")
+            run.samples[crowd] = asyncio.run(_samples(crowd, url, plan))
+            run.left_out[crowd] = left_out(crowd.setting)
+    run.more["calls_per_second"] = rates = _rates(run)
+    terminal.print(_table(run))
+    if not arguments.quick:
+        terminal.print(f"raw: {save(run)}")
+        terminal.print(f"chart: {_chart(run, rates)}")
+    return 1 if arguments.check and not run.holds else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.loopback")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few seconds, too few to say anything"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="exit with 1 if a bar does not hold; it has none, but every call must",
+    )
+    return parser.parse_args()
+
+
+def _crowds() -> list[Crowd]:
+    return [
+        Crowd(Setting(family, "async", "loopback"), callers)
+        for callers in CROWDS
+        for family in get_args(Family)
+    ]
+
+
+async def _samples(crowd: Crowd, url: str, plan: Plan) -> Samples:
+    built = clients(crowd.setting)
+    repeats = {
+        name: _repeat(client, url, crowd.callers) for name, client in built.items()
+    }
+    samples = await measure(repeats, plan, Random())
+    for client in built.values():
+        await client.aclose()
+    return samples
+
+
+def _repeat(client: Any, url: str, callers: int) -> Repeat:
+    async def several(calls: int) -> None:
+        for _ in range(calls):
+            response = await client.get(url)
+            assert response.status_code == _OK
+
+    async def repeat(calls: int) -> None:
+        each = calls // callers
+        await asyncio.gather(*(several(each) for _ in range(callers)))
+
+    return repeat
+
+
+def _per_second(found: Figures) -> float:
+    return 1e6 / found.wall
+
+
+def _rates(run: Run) -> dict[str, dict[str, float]]:
+    return {
+        str(crowd): {
+            name: round(_per_second(found), 1)
+            for name, found in figures(samples).items()
+        }
+        for crowd, samples in run.samples.items()
+    }
+
+
+def _chart(run: Run, rates: dict[str, dict[str, float]]) -> Path:
+    return bar_chart(run.name, run.title, "calls a second", rates)
+
+
+def _table(run: Run) -> Table:
+    title = f"{run.title}: medians of {run.plan.rounds} rounds"
+    grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    grid.add_column("", no_wrap=True)
+    for head in _HEADS:
+        grid.add_column(head, justify="right", no_wrap=True)
+    grid.add_column("")
+    for crowd, samples in run.samples.items():
+        section(grid, crowd)
+        for name, found in figures(samples).items():
+            grid.add_row(f"  {name}", *_cells(name, found))
+        for name, reason in run.left_out[crowd].items():
+            cells = ("-" for _ in _HEADS)
+            grid.add_row(Text(f"  {name}", "dim"), *cells, Text(reason, "dim"))
+    return grid
+
+
+def _cells(name: str, found: Figures) -> tuple[str, ...]:
+    low, high = found.spread
+    rate, cpu = f"{_per_second(found):.0f}", f"{found.cpu:.0f}"
+    spread = f"{low:.0f} to {high:.0f}"
+    if name == BARE:
+        return rate, "", cpu, spread, "", ""
+    times_rate, times_cpu = f"{1 / found.times_wall:.2f}", f"{found.times_cpu:.2f}"
+    return rate, times_rate, cpu, spread, times_cpu, f"{found.adds:+.0f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
