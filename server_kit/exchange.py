@@ -78,14 +78,8 @@ class Exchange:
     is_admitted: bool = False
     """Whether `Shedding` has counted it; no other counts it again."""
 
-    is_shed: bool = False
-    """Whether it was refused for want of room."""
-
     is_health: bool = False
     """Whether it asks after the health of the app, and is of no interest otherwise."""
-
-    is_abandoned: bool = False
-    """Whether it was cut short because its caller went away."""
 
     crash: Exception | None = None
     """What was answered with a 500, and has yet to reach the server."""

@@ -172,7 +172,7 @@ class _Served:
             ahead.close()
             # Servers say so at the end of every response, too.
             if not self._has_ended:
-                self._has_gone = self._exchange.is_abandoned = True
+                self._has_gone = True
                 self._cut.now()
 
         self._receive = take

@@ -190,7 +190,7 @@ class SheddingStage:
             exchange.has_queued(now() - arrived)
             answer = answer.permit or Refusal()
         if isinstance(answer, Refusal):
-            self._refuse(exchange)
+            self._refuse()
         return answer
 
     async def _wait(self, ticket: Ticket, event: "_Wake") -> None:
@@ -203,8 +203,7 @@ class SheddingStage:
             if was_cut or ticket.permit is None:
                 self._admission.leave(ticket, now(), in_vain=not was_cut)
 
-    def _refuse(self, exchange: Exchange) -> NoReturn:
-        exchange.is_shed = True
+    def _refuse(self) -> NoReturn:
         least = self._settings.retry_after
         wait = self._uniform(least, least * _SPREAD)
         raise OverloadedException("Too much is being served", retry_after=wait)

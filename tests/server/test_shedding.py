@@ -104,7 +104,7 @@ async def test_the_body_of_a_refused_request_is_not_read() -> None:
         await app(scope, receive, send)
         held.go.set()
     assert asked == []
-    assert scope["server_kit"].is_shed
+    assert scope["server_kit"].problem.type == "overloaded"
 
 
 async def test_who_waits_goes_on_when_the_place_is_free() -> None:
