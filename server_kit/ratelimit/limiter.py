@@ -1,5 +1,6 @@
 """One place to ask whether a key may go on."""
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, get_args
@@ -24,6 +25,8 @@ from server_kit.ratelimit.stores.in_memory import MemoryStore
 from server_kit.ratelimit.stores.in_redis import RedisStore
 from server_kit.ratelimit.stores.leased import LeasedStore
 from server_kit.redis import check_redis
+
+logger: Final = logging.getLogger("server_kit")
 
 TIMEOUT: Final = 0.05
 """Seconds that a decision takes at most, whatever is wrong with Redis."""
@@ -54,7 +57,8 @@ class RateLimiter:
         clock: Gives the time in seconds. Redis goes by its own.
         max_keys: Keys remembered in memory at a time. Past that, keys are forgotten:
             first those that use nothing of their quota, then those that use little.
-        listeners: Called with a `RedisDown` or a `RedisBack` for each change.
+        listeners: Called with a `RedisDown` or a `RedisBack` for each change. They must
+            not block; what they raise is logged and changes nothing.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -244,7 +248,10 @@ class RateLimiter:
 
     def _tell(self, event: RedisDown | RedisBack) -> None:
         for listener in self._listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception:
+                logger.exception("%r failed on %r", listener, event)
 
 
 def _different(quotas: Iterable[Quota]) -> list[Quota]:

@@ -311,11 +311,13 @@ class _Begun:
         if then is None:
             return
         self._timer.end()
-        if isinstance(reply, Exception):
-            self._link.failed(reply)
-        else:
-            self._link.worked()
-        then(reply)
+        try:
+            if isinstance(reply, Exception):
+                self._link.failed(reply)
+            else:
+                self._link.worked()
+        finally:
+            then(reply)
 
 
 def _outcome(call: "asyncio.Task[Any]") -> object:

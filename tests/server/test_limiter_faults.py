@@ -473,3 +473,25 @@ def worker(url: str) -> Iterator[Worker]:
             yield process
         finally:
             process.kill()
+
+
+@on_asyncio
+async def test_a_listener_that_fails_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(event: RedisDown | RedisBack) -> None:
+        raise LookupError(str(event))
+
+    with valkey() as server:
+        limiter = RateLimiter(server.url, timeout=PATIENT, listeners=[fail])
+        await limiter.check("k", limit=9, window=HOUR)  # connected
+        server.stop()
+        crowd = [limiter.check("k", limit=9, window=HOUR) for _ in range(50)]
+        async with asyncio.timeout(PATIENT):
+            told = await asyncio.gather(*crowd)
+        assert {it.outage for it in told} == {"open"}
+        server.start()
+        await until_redis_decides(limiter)
+        await limiter.aclose()
+    failures = [it for it in caplog.records if it.exc_info is not None]
+    assert len(failures) == 2
