@@ -24,7 +24,7 @@ from benchmarks.rounds import Plan, Repeat, measure
 from server_kit import Lease, RateLimiter
 from tests.server.valkey import Valkey, valkey
 
-FULL: Final = Plan(rounds=60, calls=1_280)
+FULL: Final = Plan(rounds=30, calls=1_280)
 QUICK: Final = Plan(rounds=3, calls=128)
 
 KIT: Final = "server_kit"
