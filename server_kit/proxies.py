@@ -191,7 +191,7 @@ def _for(entry: str) -> str:
 
 
 def _address(text: str) -> str | None:
-    """Return `text` as an address, its port taken off; None if it is none."""
+    """Return `text` as an address, its port and zone taken off; None if it is none."""
     host = text
     found = _WITH_PORT.fullmatch(text)
     if found is not None:
@@ -200,6 +200,9 @@ def _address(text: str) -> str | None:
         address = ip_address(host)
     except ValueError:
         return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        # A zone may be any text, and means something to who wrote it alone.
+        address = IPv6Address(int(address))
     return str(address)

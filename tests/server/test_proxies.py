@@ -98,6 +98,8 @@ def test_by_address_it_is_the_rightmost_that_is_not_trusted(
         ("[2001:db8::1]", "2001:db8::1"),
         ("[2001:db8::1]:1234", "2001:db8::1"),
         ("[::ffff:203.0.113.5]:1234", "203.0.113.5"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("fe80::1%\x1b[2J<script>", "fe80::1"),
         ("unknown", PROXY),
         ("_hidden", PROXY),
         ("localhost", PROXY),
