@@ -135,7 +135,7 @@ class Masker:
     def _pair(self, pair: str) -> str:
         name, equals, value = pair.partition("=")
         if equals and self.is_secret(unquote_plus(name)):
-            return f"{name}={MASK}"
+            return f"{self._quoted(name)}={MASK}"
         return self._quoted(name) + equals + self._quoted(value)
 
     def _quoted(self, text: str) -> str:

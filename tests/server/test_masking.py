@@ -197,6 +197,14 @@ def test_pairs(query: str, shown: str) -> None:
     assert MASKER.pairs(query) == shown
 
 
+@pytest.mark.case("S50")
+def test_a_secret_in_the_name_of_another_is_masked() -> None:
+    """What stands before `=` need not be a name; headers are read as URLs, too."""
+    text = f"who? password: {SECRET}; token=abc"
+    assert MASKER.url(text) == "who?+password%3A+%22***%22=***"
+    assert SECRET not in MASKER.pairs(f"{SECRET}@example.com token=abc")
+
+
 @pytest.mark.property
 @pytest.mark.case("S50")
 @given(
