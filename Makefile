@@ -2,8 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 BENCH := .venv-bench
+FUZZ := .venv-fuzz
+SECONDS ?= 20
 
-.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults lock clean
+.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults fuzz lock clean
 
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
@@ -11,12 +13,13 @@ help:
 	@echo "make pythons every test on the other Pythons that are installed"
 	@echo "make parity  httpx's own tests, with our clients in the place of its own"
 	@echo "make sdks    an SDK of openai that cannot be installed beside the one in make test"
-	@echo "make verify  the long tests: more examples, more cuts for pools, more load, parity, SDKs, and the demo"
+	@echo "make verify  the long tests: more examples, more cuts for pools, more load, parity, SDKs, fuzzing, and the demo"
 	@echo "make lint    ruff, format and rules"
 	@echo "make types   mypy over everything, pyright over the public API"
 	@echo "make wheel   build the wheel and try it outside the checkout"
 	@echo "make bench   what a call costs, beside plain httpx and its peers (minutes)"
 	@echo "make faults  what a rate limit does under every fault of a real Redis (under 60 s)"
+	@echo "make fuzz    all that reads what others send, fuzzed for 20 s; SECONDS=3600 make fuzz for longer"
 	@echo "make lock    pin the development dependencies anew"
 
 # Reproducible: the versions and hashes in requirements-dev.txt, and nothing else.
@@ -46,13 +49,14 @@ parity: $(READY)
 sdks: $(READY)
 	bash .ci/sdks
 
-verify: $(READY)
+verify: $(READY) $(FUZZ)/.ready
 	$(PYTEST) --hypothesis-profile=thorough -m property tests
 	bash .ci/parity
 	bash .ci/sdks
 	ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
 	FAMILY=httpx2 ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
 	LOAD_SECONDS=10 $(BIN)/python -m pytest tests/server/test_ratelimit_processes.py
+	$(FUZZ)/bin/python -m fuzz --seconds 15
 	$(BIN)/python -m demo
 
 lint: $(READY)
@@ -84,6 +88,14 @@ $(BENCH)/.ready: benchmarks/requirements.txt
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+fuzz: $(FUZZ)/.ready
+	$(FUZZ)/bin/python -m fuzz --seconds $(SECONDS)
+
+$(FUZZ)/.ready: fuzz/requirements.txt
+	$(PYTHON) -m venv --clear $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 PIN := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --custom-compile-command 'make lock'
 
@@ -91,7 +103,8 @@ lock:
 	$(PIN) --extra server --group dev -o requirements-dev.txt
 	$(PIN) --group parity -o .ci/parity-requirements.txt
 	$(PIN) --group sdks -o .ci/sdks-requirements.txt
+	$(PIN) --extra server --group fuzz -o fuzz/requirements.txt
 	$(PIN) --extra aiohttp --extra httpx2 --extra server --group bench -o benchmarks/requirements.txt
 
 clean:
-	rm -rf .venv $(BENCH) dist build
+	rm -rf .venv $(BENCH) $(FUZZ) dist build
