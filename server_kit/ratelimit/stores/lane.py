@@ -67,13 +67,18 @@ class Lane:
         _leave(self._waiting)
 
     def _send(self) -> None:
+        """Send the next round trip; one, or Redis would answer two of them together."""
         self._is_about_to_send = False
-        self._came_alone = len(self._waiting) <= 1
-        while self._waiting and self._under_way < AT_ONCE:
+        if self._under_way == AT_ONCE:
+            return
+        if self._waiting:
+            self._came_alone = len(self._waiting) == 1
+        sent: list[_Waiting] = []
+        while self._waiting and not sent:
             sent = [it for it in self._waiting[:MOST] if not it[1].done()]
             del self._waiting[:MOST]
-            if sent:
-                self._go(sent)
+        if sent:
+            self._go(sent)
 
     def _go(self, sent: "list[_Waiting]") -> None:
         def told(answers: Answers | None) -> None:
@@ -83,11 +88,13 @@ class Lane:
                 # The next would wait as long, for no better answer.
                 _leave(self._waiting)
                 return
-            for (_, answer), stood in zip(sent, answers, strict=True):
-                if not answer.done():
-                    answer.set_result(stood)
-            if self._waiting:
+            try:
+                # Redis decides on the next while these are told.
                 self._send()
+            finally:
+                for (_, answer), stood in zip(sent, answers, strict=True):
+                    if not answer.done():
+                        answer.set_result(stood)
 
         self._under_way += 1
         waited = self._loop.time() - self._since
