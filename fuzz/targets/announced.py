@@ -15,6 +15,7 @@ WORDS: Final = (
     *(b'"default";r=50;t=30', b'"default";q=100;w=60', b";qu=", b'"requests"'),
     *(b"limit=100, remaining=50, reset=30", b";pk=:AAEC:", b"1700000000000"),
 )
+_NO_LIMITS: Final = ("\x7f", '"x";r=-1', "x;r=1", '"x"', '"x";r=1;t=?1', '"x";r=1.0')
 _SPREAD: Final = 1.1
 
 
@@ -35,12 +36,10 @@ def run(data: bytes) -> None:
         assert 0 <= pacer.reserve(0, rng) <= MOST_RESET * _SPREAD
     field = said.get("ratelimit")
     if field is not None and parse(said, status=200, wall=NOON) is not None:
-        _is_well_formed(field)
-        broken = {**said, "ratelimit": f"{field}, \x7f"}
-        assert parse(broken, status=200, wall=NOON) is None
-
-
-def _is_well_formed(field: str) -> None:
-    assert len(field) <= LONGEST
-    kind = "list" if field.lstrip(" ").startswith('"') else "dictionary"
-    http_sf.parse(field.encode("ascii"), tltype=kind)
+        assert len(field) <= LONGEST
+        is_list = field.lstrip(" ").startswith('"')
+        kind = "list" if is_list else "dictionary"
+        http_sf.parse(field.encode("ascii"), tltype=kind)
+        for more in _NO_LIMITS if is_list else _NO_LIMITS[:1]:
+            broken = {**said, "ratelimit": f"{field}, {more}"}
+            assert parse(broken, status=200, wall=NOON) is None

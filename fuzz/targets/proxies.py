@@ -14,6 +14,7 @@ WORDS: Final = (
 _PROXY: Final = "10.0.0.9"
 _CLIENT: Final = "203.0.113.7"
 _NETWORK: Final = ip_network("10.0.0.0/8")
+_QUOTED: Final = rb';by="a, \"b", for="[2001:db8::1]:80";by="_c,d"'
 _LONGEST: Final = 45  # characters of an address
 _OF_ADDRESSES: Final = frozenset("0123456789abcdef.:")
 
@@ -48,6 +49,10 @@ def _is_not_moved(header: Header, values: list[bytes]) -> None:
             TrustedProxies(networks=[_PROXY], header=header),
         ):
             assert proxies.client_of(_scope(header, sent)) == _CLIENT
+        if header == "forwarded":
+            two = TrustedProxies(hops=2, header=header)
+            added = _scope(header, [*sent[:-1], sent[-1] + _QUOTED])
+            assert two.client_of(added) == _CLIENT
 
 
 def _scope(header: Header, values: list[bytes], peer: str = _PROXY) -> Scope:
