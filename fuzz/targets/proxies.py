@@ -53,6 +53,8 @@ def _is_not_moved(header: Header, values: list[bytes]) -> None:
             two = TrustedProxies(hops=2, header=header)
             added = _scope(header, [*sent[:-1], sent[-1] + _QUOTED])
             assert two.client_of(added) == _CLIENT
+            twice = _scope(header, [*sent[:-1], sent[-1] + b";for=10.0.0.8"])
+            assert two.client_of(twice) == _PROXY
 
 
 def _scope(header: Header, values: list[bytes], peer: str = _PROXY) -> Scope:
