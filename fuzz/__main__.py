@@ -25,7 +25,7 @@ from fuzz.targets import CORPUS, Target, names, target
 JOBS: Final = 2
 """Targets at once."""
 
-STUCK: Final = 10
+STUCK: Final = 60
 """Seconds. An input that takes longer counts as a crash."""
 
 MEMORY: Final = 1024
@@ -107,6 +107,7 @@ def _fork(one: Target, place: Path, seconds: int) -> int:
             one,
             f"-max_total_time={seconds}",
             f"-timeout={STUCK}",
+            f"-report_slow_units={STUCK}",
             f"-rss_limit_mb={MEMORY}",
             f"-dict={words}",
             f"-artifact_prefix={CRASHES}/{one.name}-",

@@ -19,8 +19,8 @@ from server_kit.idempotency.rules import MalformedKeyError, key_in
 from server_kit.proxies import Header, TrustedProxies
 
 WORDS: Final = (*_OF_MASKING, *_OF_PROXIES)
-_LENGTH: Final = 20_000
-_MOST: Final = 2.0
+_LENGTH: Final = 40_000
+_MOST: Final = 3.0
 """Seconds of this process's own. What is read once takes a hundredth of that."""
 
 _MASKER: Final = Masker()
