@@ -5,7 +5,7 @@ BENCH := .venv-bench
 FUZZ := .venv-fuzz
 SECONDS ?= 20
 
-.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults fuzz lock clean
+.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults overload fuzz lock clean
 
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench   what a call costs, beside plain httpx and its peers (minutes)"
 	@echo "make faults  what a rate limit does under every fault of a real Redis (under 60 s)"
 	@echo "make fuzz    all that reads what others send, fuzzed for 20 s; SECONDS=3600 make fuzz for longer"
+	@echo "make overload  who comes back from an overload and who does not, in virtual time (minutes)"
 	@echo "make lock    pin the development dependencies anew"
 
 # Reproducible: the versions and hashes in requirements-dev.txt, and nothing else.
@@ -82,6 +83,9 @@ bench: $(BENCH)/.ready
 
 faults: $(READY)
 	$(BIN)/python -m benchmarks.faults
+
+overload: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.overload --check
 
 $(BENCH)/.ready: benchmarks/requirements.txt
 	$(PYTHON) -m venv --clear $(BENCH)

@@ -1,6 +1,6 @@
 """Figures as pictures: SVG, the same bytes for the same figures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +10,8 @@ CHARTS: Final = Path(__file__).parent / "charts"
 _OURS: Final = "#0b7285"
 _OTHERS: Final = "#adb5bd"
 _ROW: Final = 0.32  # inches
+_LINES: Final = ("#e8590c", "#c2255c", "#868e96", "#5f3dc4", "#2b8a3e", "#e67700")
+_SMOOTHED: Final = 3  # seconds
 
 
 def bar_chart(
@@ -44,6 +46,48 @@ def bar_chart(
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
         panel.margins(x=0.1)
+    picture.tight_layout()
+    return _saved(picture, name)
+
+
+def line_chart(
+    name: str,
+    title: str,
+    lines: Mapping[str, Sequence[float]],
+    *,
+    shaded: tuple[float, float],
+) -> Path:
+    """Draw shares over time, a line for each contender.
+
+    Args:
+        name: What the file is called by.
+        title: Above it.
+        lines: By contender, a share for each second; the last is drawn on top.
+        shaded: From which second to which the background is darker.
+
+    Returns:
+        Where it is.
+
+    """
+    plots = _matplotlib()
+    picture, panel = plots.subplots(figsize=(9, 4))
+    panel.set_title(title, loc="left", weight="bold", fontsize=10)
+    panel.axvspan(*shaded, color="#f1f3f5")
+    others = iter(_LINES * len(lines))
+    for contender, shares in lines.items():
+        is_ours = contender == list(lines)[-1]
+        colour, width = (_OURS, 2.2) if is_ours else (next(others), 1.1)
+        smooth = [
+            sum(shares[max(0, at - _SMOOTHED + 1) : at + 1]) / min(at + 1, _SMOOTHED)
+            for at in range(len(shares))
+        ]
+        panel.plot(smooth, color=colour, linewidth=width, label=contender)
+    panel.set_ylim(0, 1.25)
+    panel.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
+    panel.set_xlabel("seconds", fontsize=8)
+    panel.tick_params(labelsize=8)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
     picture.tight_layout()
     return _saved(picture, name)
 

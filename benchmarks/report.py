@@ -113,20 +113,35 @@ def _cells(name: str, found: Figures) -> tuple[str, ...]:
 
 def save(run: Run) -> Path:
     """Keep everything that was measured; return where."""
+    return keep(run.name, run.packages, _plain(run))
+
+
+def keep(name: str, packages: Iterable[str], found: Mapping[str, Any]) -> Path:
+    """Keep what was found, with versions and machine; return where.
+
+    Args:
+        name: What the file is called by.
+        packages: Whose versions matter.
+        found: What JSON can hold.
+
+    """
     now = datetime.now(UTC)
     python = "py" + "".join(platform.python_version_tuple()[:2])
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{run.name}-{now:%Y%m%dT%H%M%SZ}-{python}.json"
-    path.write_text(json.dumps(_plain(run, now)) + "\n")
-    return path
-
-
-def _plain(run: Run, now: datetime) -> dict[str, Any]:
-    return {
+    path = RESULTS / f"{name}-{now:%Y%m%dT%H%M%SZ}-{python}.json"
+    kept = {
         "at": now.isoformat(timespec="seconds"),
         "commit": _commit(),
         "machine": _machine(),
-        "versions": _versions(run.packages),
+        "versions": _versions(packages),
+        **found,
+    }
+    path.write_text(json.dumps(kept) + "\n")
+    return path
+
+
+def _plain(run: Run) -> dict[str, Any]:
+    return {
         "plan": asdict(run.plan),
         "us_per_call": {
             str(where): {

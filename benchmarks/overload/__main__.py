@@ -1,0 +1,178 @@
+"""Does the system come back when the trigger is over? `python -m benchmarks.overload`.
+
+The real clients and the real kit, in virtual time. ../README.md says what it shows and
+what it does not.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.charts import line_chart
+from benchmarks.overload.plan import FULL, QUICK, Plan
+from benchmarks.overload.policies import CONTENDERS, OURS, Contender
+from benchmarks.overload.scenario import Scale, Scenario
+from benchmarks.overload.summary import Gate, Summary, gates, share, summarize
+from benchmarks.overload.world import Record, play
+from benchmarks.report import console, keep
+
+_PACKAGES: Final = ("httpx", "anyio", "pydantic", "tenacity", "httpx-retries")
+_HEADS: Final = ("meanwhile", "at the end", "tries", "recovers in")
+
+Runs = Mapping[Contender, Sequence[Record]]
+
+
+def main() -> int:
+    """Play everything and print it; with `--check` return 1 if a bar fails.
+
+    Without `--check` as well, where the control group comes back: then nothing was
+    shown.
+    """
+    arguments = _arguments()
+    plan = QUICK if arguments.quick else FULL
+    scale = Scale()
+    terminal = console()
+    began = time.perf_counter()
+    missing = [one.name for one in CONTENDERS if not one.is_installed]
+    if missing:
+        terminal.print(f"not installed: {', '.join(missing)}")
+    held: list[Gate] = []
+    raw: dict[str, Any] = {}
+    for scenario, runs in _played(plan, scale, arguments.workers):
+        found = {
+            contender: [summarize(record, scale) for record in records]
+            for contender, records in runs.items()
+        }
+        own = gates(scenario, scale, found)
+        held += own
+        raw[scenario.name] = {
+            contender.name: [asdict(record) for record in records]
+            for contender, records in runs.items()
+        }
+        terminal.print(_table(scenario, scale, found, own))
+        if not arguments.quick:
+            terminal.print(f"chart: {_chart(scenario, scale, runs)}")
+    seconds = time.perf_counter() - began
+    terminal.print(f"{seconds:.0f} s, {arguments.workers} at a time")
+    if not arguments.quick:
+        told = {
+            "seconds": round(seconds),
+            "scale": asdict(scale),
+            "gates": [asdict(gate) | {"holds": gate.holds} for gate in held],
+            "per_second": raw,
+        }
+        terminal.print(f"raw: {keep('overload', _PACKAGES, told)}")
+    failed = [gate for gate in held if not gate.holds]
+    if any(gate.contender != OURS.name for gate in failed):
+        terminal.print("The control group came back: this shows nothing.")
+        return 1
+    return 1 if arguments.check and failed else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks.overload", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one seed, two scenarios")
+    parser.add_argument("--check", action="store_true", help="fail if a bar does not")
+    parser.add_argument("--workers", type=int, default=2, help="processes, at once")
+    return parser.parse_args()
+
+
+def _played(plan: Plan, scale: Scale, workers: int) -> Iterator[tuple[Scenario, Runs]]:
+    # Not by fork: what one has imported or drawn is nothing to the others.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = {
+            scenario: {
+                contender: [
+                    pool.submit(partial(play, contender, scenario, scale, seed))
+                    for seed in seeds
+                ]
+                for contender, seeds in plan.of(scenario)
+            }
+            for scenario in plan.scenarios
+        }
+        for scenario, contenders in jobs.items():
+            yield (
+                scenario,
+                {one: [job.result() for job in own] for one, own in contenders.items()},
+            )
+
+
+def _table(
+    scenario: Scenario,
+    scale: Scale,
+    found: Mapping[Contender, Sequence[Summary]],
+    held: Sequence[Gate],
+) -> Table:
+    seconds = scale.ends - scale.begins
+    title = (
+        f"{scenario.title}, for {seconds:.0f} s: medians, and the worst of all seeds"
+    )
+    grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    grid.add_column("", no_wrap=True)
+    grid.add_column("seeds", justify="right")
+    for head in _HEADS:
+        grid.add_column(head, justify="right", no_wrap=True)
+    grid.add_column("bars")
+    for contender, runs in found.items():
+        bars = Text("\n").join(
+            _bar(gate) for gate in held if gate.contender == contender.name
+        )
+        grid.add_row(contender.name, str(len(runs)), *_cells(runs), bars)
+    return grid
+
+
+def _cells(runs: Sequence[Summary]) -> tuple[str, ...]:
+    slowest = max(run.recovered_in for run in runs)
+    never = sum(run.recovered_in == float("inf") for run in runs)
+    middle = median(run.recovered_in for run in runs)
+    return (
+        _percent([run.during for run in runs]),
+        _percent([run.last for run in runs]),
+        f"{median(run.tries_during for run in runs):.2f}",
+        f"never, {never} of {len(runs)}"
+        if never
+        else f"{middle:.0f} s [{slowest:.0f}]",
+    )
+
+
+def _percent(values: Sequence[float]) -> str:
+    return f"{median(values):.1%} [{min(values):.1%}]"
+
+
+def _bar(gate: Gate) -> Text:
+    verdict = "holds" if gate.holds else "FAILS"
+    side = "least" if gate.is_least else "most"
+    text = f"{verdict}: {gate.claim} {gate.value:.3g}, at {side} {gate.bar:.3g}"
+    return Text(text, "green" if gate.holds else "bold red")
+
+
+def _chart(scenario: Scenario, scale: Scale, runs: Runs) -> Path:
+    lines = {
+        contender.name: [
+            median(share(one.good, one.offered, at, at + 1) for one in records)
+            for at in range(int(scale.over))
+        ]
+        for contender, records in runs.items()
+    }
+    return line_chart(
+        f"overload-{scenario.name}",
+        f"Answers in time, of those asked for: {scenario.title}",
+        lines,
+        shaded=(scale.begins, scale.ends),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

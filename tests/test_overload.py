@@ -1,0 +1,43 @@
+"""The world of benchmarks/overload, smaller: does it collapse, and do we come back?"""
+
+from functools import cache
+
+import pytest
+
+from benchmarks.overload.policies import LOOP, NONE, Contender
+from benchmarks.overload.scenario import DROP, SPIKE, Scale, Scenario
+from benchmarks.overload.summary import Summary, summarize
+from benchmarks.overload.world import Record, play
+
+SCALE = Scale(clients=5, servers=1, begins=10, ends=20, over=60, settled=15)
+
+
+@cache
+def played(contender: Contender, scenario: Scenario) -> Record:
+    return play(contender, scenario, SCALE, seed=1)
+
+
+def summary(contender: Contender, scenario: Scenario) -> Summary:
+    return summarize(played(contender, scenario), SCALE)
+
+
+@pytest.mark.parametrize("scenario", [DROP, SPIKE], ids=lambda it: it.name)
+def test_naive_retries_keep_a_service_down_when_the_trigger_is_over(
+    scenario: Scenario,
+) -> None:
+    """Else what is simulated is no overload."""
+    run = summary(LOOP, scenario)
+    assert run.before > 0.95
+    assert run.last < 0.05
+    assert run.tries_last > 3.5
+
+
+def test_without_retries_it_comes_back_when_its_queue_is_served() -> None:
+    run = summary(NONE, DROP)
+    assert run.during < 0.1
+    assert 5 < run.recovered_in < 40
+    assert run.last > 0.98
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    assert play(LOOP, DROP, SCALE, seed=1) == played(LOOP, DROP)
