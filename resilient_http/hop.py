@@ -33,7 +33,7 @@ from resilient_http._core.steps import (
     load_of,
     outcome_of,
 )
-from resilient_http._core.verdict import Load, Outcome, Request, is_fine
+from resilient_http._core.verdict import Load, Outcome, Request, is_fine, is_shed
 from resilient_http.bodies import upload_of
 from resilient_http.call import Call
 from resilient_http.events import Trail
@@ -338,6 +338,10 @@ class Hop:
     def _take_note(self, seen: Reply, response: Response) -> None:
         """Let what the server asks for hold for all that have our credential."""
         asked, status = seen.answer.retry_after, seen.answer.status
+        if is_shed(seen.answer):
+            # One of many was one too many: others were served meanwhile. To hold all
+            # back would have them come at once when the time is over, and be refused.
+            return
         if asked is not None and status in _HOLDING:
             with self._state.lock:
                 self._own_pacer().hold(asked, seen.now)

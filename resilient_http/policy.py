@@ -176,7 +176,8 @@ class RetryBudget:
     """Tokens that a retry or hedge pays. 0: nothing."""
 
     throttled_cost: float = 5
-    """Tokens paid instead for a retry of what the server asked to have less of."""
+    """Tokens paid instead for a retry of what the server asked to have less of. Not of
+    what it had no room for: that server is short of more than patience."""
 
     def __post_init__(self) -> None:
         check_number(self, "capacity", least=0)

@@ -58,6 +58,7 @@ from resilient_http._core.verdict import (
     is_acceptable,
     is_fine,
     is_free,
+    is_shed,
     is_throttled,
     may_repeat,
 )
@@ -378,7 +379,10 @@ class Plan:
         if is_free(ending) and not self._had_free:
             self._had_free = True
             return None
-        throttled = isinstance(ending, Answer) and is_throttled(ending)
+        # To shed is no word on all of our calls, and not as cheap as to count.
+        throttled = (
+            isinstance(ending, Answer) and is_throttled(ending) and not is_shed(ending)
+        )
         return None if self._lane.pay(throttled=throttled) else Reason.BUDGET_SPENT
 
     def _done(self, reason: Reason, outcome: Outcome, kept: Pass | None) -> Done:

@@ -173,6 +173,11 @@ def is_throttled(answer: Answer) -> bool:
     return answer.status == _THROTTLED or hinted
 
 
+def is_shed(answer: Answer) -> bool:
+    """Say whether there was no room for this one, while others may have been served."""
+    return answer.status == _UNAVAILABLE and answer.work_not_started
+
+
 def is_free(ending: Answer | Fault) -> bool:
     """Say whether a first repeat is no extra load, so that nobody need pay for it."""
     return isinstance(ending, Fault) and ending.not_processed

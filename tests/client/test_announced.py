@@ -16,6 +16,12 @@ def answer(status: int = 200, /, **headers: str) -> httpx.Response:
     return httpx.Response(status, headers=fields)
 
 
+def shed(**headers: str) -> httpx.Response:
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    fields["content-type"] = "application/problem+json"
+    return httpx.Response(503, headers=fields, content=b'{"type": "overloaded"}')
+
+
 USED_UP = {"ratelimit": '"default";r=0;t=4'}
 ONCE = Policy(retry=None)
 
@@ -84,6 +90,22 @@ async def test_a_retry_after_holds_for_all(colour: Colour, status: int) -> None:
         await caller.get("http://a/another")
     assert world.clock.waits == [pytest.approx(3 * 1.1)]
     assert [e.seconds for e in seen if isinstance(e, Waiting)] == world.clock.waits
+
+
+async def test_a_refusal_for_want_of_room_holds_nobody_else(colour: Colour) -> None:
+    """Held back together they would come back together, and be refused together."""
+    world = World(shed(retry_after="3"), 200)
+    async with world.caller(colour, policy=ONCE) as caller:
+        assert (await caller.get()).status_code == 503
+        await caller.get("http://a/another")
+    assert world.clock.waits == []
+
+
+async def test_its_own_retry_waits_all_the_same(colour: Colour) -> None:
+    world = World(shed(retry_after="3"), 200)
+    async with world.caller(colour) as caller:
+        assert (await caller.get()).status_code == 200
+    assert world.clock.waits == [pytest.approx(3 * 1.1)]
 
 
 @pytest.mark.case("RL-27", "R15")

@@ -415,3 +415,22 @@ def test_what_was_not_processed_is_sent_again_once_for_nothing() -> None:
     assert play.flow.send(Woke(2)) == Send()
     assert play.flow.send(Failure(3, refused)) == Wait(2)
     assert tokens(play) == 100 - 14
+
+
+@pytest.mark.parametrize(
+    ("answer", "price"),
+    [
+        (Answer(status=429, retry_after=1), 5),
+        (Answer(status=503, retry_after=1), 5),
+        (Answer(status=429, retry_after=1, work_not_started=True), 5),
+        (Answer(status=503, retry_after=1, work_not_started=True), 14),
+        (Answer(status=503), 14),
+    ],
+)
+def test_who_was_shed_pays_for_a_retry_as_after_a_failure(
+    answer: Answer, price: int
+) -> None:
+    play = Play(budget=RetryBudget())
+    next(play.flow)
+    assert isinstance(play.flow.send(Reply(1, answer, 1)), Wait)
+    assert tokens(play) == 500 - price
