@@ -5,16 +5,26 @@ take, and by Little's law more in flight than are worked on only wait inside::
 
     in flight = throughput * latency
 
-So the limit is brought down in proportion as latency is above what it should be, and up
-while it is not and the limit is what holds requests back. What it should be is the
-mean latency of calmer times, the `base`, and some slack. What is not used is given up
-again.
+So the limit is brought down as latency is above what it should be, and up while it is
+not and the limit is what holds requests back. What it should be is the mean latency of
+calmer times, the `base`, and some slack. What is not used is given up again.
+
+It is brought down in two ways, each followed by a look at what that did:
+
+- In proportion, at the end of a span, when latency is above what is allowed.
+- At once, when those in flight would take more than twice as long as allowed, at the
+  rate at which answers come: a *crowd*. Latency is known when it is over, and then the
+  callers have gone. As many as are left of it must have passed as the new limit has
+  room for; the rate at which they did says what that is.
 
 Latency may also rise for a reason that fewer requests do not mend: a slower dependency,
 another mix of routes. Then a lower limit loses throughput and nothing else. It shows,
-as latency stays: the cut is taken back, and the latency becomes the new base.
+as latency stays, or as answers come more slowly: the cut is taken back, and the latency
+becomes the new base.
 """
 
+import math
+from dataclasses import dataclass
 from typing import Final
 
 SPAN: Final = 0.5
@@ -33,6 +43,52 @@ _STAYED: Final = 0.8  # and has not if this share of the latency is left
 _FALL: Final = 0.5
 _RISE: Final = 0.05
 _DECAY: Final = 0.95
+_CROWD: Final = 2.0  # in what is allowed
+_FEW: Final = 1 / 8  # of the limit are no crowd
+_CHANCE: Final = 2.0  # standard deviations of what comes in a moment
+_OVERDUE: Final = 2.0  # in what the crowd should take to pass
+_DEVIATIONS: Final = 2.5  # by which too few answers are too few
+_ENOUGH: Final = 200  # answers to tell in any case
+
+
+@dataclass(slots=True)
+class _Crowd:
+    """More than can be served in time, and how fast they go."""
+
+    limit: float
+    """What the limit was."""
+    size: int
+    began: float
+    due: float
+    """When it should long have passed."""
+    answers: int
+    """Since it began."""
+    passed: int = 0
+    """Of those, how many since it was seen to be one."""
+    total: float = 0.0
+    """Of their latencies."""
+
+
+@dataclass(slots=True)
+class _Trial:
+    """A limit that a crowd has left, and what it is compared with."""
+
+    limit: float
+    """What to go back to."""
+    rate: float
+    """Answers a second while the crowd passed."""
+    crowd: int
+    """Answers that the rate was seen by."""
+    latency: float
+    """Their mean."""
+    share: float
+    """In flight since, of those of the crowd."""
+    began: float
+    answers: int = 0
+    samples: int = 0
+    """Of those, how many were admitted since."""
+    total: float = 0.0
+    """Of the latencies of the samples."""
 
 
 class AdaptiveLimit:
@@ -53,9 +109,16 @@ class AdaptiveLimit:
         self._slack = slack
         self._growth = _FIRST_GROWTH
         self._before_cut: tuple[float, float] | None = None
+        self._crowd: _Crowd | None = None
+        self._trial: _Trial | None = None
+        self._moment = -math.inf
+        """When it began, in which answers of whatever era are counted."""
+        self._answers = 0
+        self._slow = 0
         self._base = 0.0
         self.latency = 0.0
-        """Mean of the last span, in seconds; 0 before the first has ended."""
+        """Mean of the last span, in seconds, or what a cut should have made of it; 0
+        before the first has ended."""
         self.era = 0
         """The span between two cuts."""
         self._began = 0.0
@@ -67,7 +130,14 @@ class AdaptiveLimit:
         """The limit."""
         return int(self._value)
 
-    def answered(self, seconds: float, era: int, in_flight: int, now: float) -> None:
+    @property
+    def pace(self) -> float:
+        """Seconds from one answer to the next, if the limit is reached; 0 unknown."""
+        return self.latency / self._value
+
+    def answered(
+        self, seconds: float, era: int, in_flight: int, unanswered: int, now: float
+    ) -> None:
         """Learn from one request.
 
         Args:
@@ -75,9 +145,19 @@ class AdaptiveLimit:
             era: That in which it was admitted. What a cut found in flight tells of the
                 limit before it.
             in_flight: How many there were, this one included.
+            unanswered: How many of them had no response yet, this one included.
             now: When it was answered.
 
         """
+        if self._crowd is not None:
+            self._let_pass(self._crowd, seconds, in_flight, unanswered, now)
+            return
+        if self._is_crowd(seconds, unanswered, now):
+            self._hold(in_flight, unanswered, now)
+            return
+        if self._trial is not None:
+            self._try(self._trial, seconds, now, is_new=era == self.era)
+            return
         if era != self.era:
             return
         if self._samples == 0:
@@ -87,6 +167,125 @@ class AdaptiveLimit:
         self._busiest = max(self._busiest, in_flight)
         if now - self._began >= SPAN and self._samples >= SAMPLES:
             self._end_span()
+
+    def look(self, now: float) -> None:
+        """Take in that time has passed, where somebody wants to be admitted."""
+        crowd = self._crowd
+        if crowd is not None and now >= crowd.due:  # it does not move, whatever we do
+            self._crowd = None
+            self._value = crowd.limit
+
+    @property
+    def _allowed(self) -> float:
+        """What latency may be."""
+        tolerated = min(self._base * _TOLERANCE, self._slack * _MOST_SLACK)
+        return self._base + max(self._slack, tolerated)
+
+    def _is_crowd(self, seconds: float, unanswered: int, now: float) -> bool:
+        """Tell whether those in flight are more than can be answered in time.
+
+        They are if latency is rising, and so few answers came in the last moment, which
+        is as long as latency may be, that chance does not explain it: if it was allowed
+        for all of them, as many would come in a moment as there are.
+        """
+        self._answers += 1
+        self._slow += seconds > (self._base + self._allowed) / 2
+        length, moment = now - self._moment, self._allowed
+        if length < moment:
+            return False
+        answers = self._answers * moment / length
+        spread = _CHANCE * math.sqrt(unanswered)
+        is_crowd = (
+            answers < min(unanswered / _CROWD, unanswered - spread)
+            and unanswered >= self._value * _FEW
+            and length < 2 * moment  # or nobody was there
+            and self._slow > self._answers / 2
+            and self.latency > 0
+        )
+        if not is_crowd:
+            self._begin_moment(now)
+        return is_crowd
+
+    def _begin_moment(self, now: float) -> None:
+        self._moment = now
+        self._answers = 0
+        self._slow = 0
+
+    def _hold(self, in_flight: int, unanswered: int, now: float) -> None:
+        began, answers = self._moment, self._answers
+        self._begin_moment(now)
+        rate = answers / (now - began)
+        due = now + _OVERDUE * unanswered / rate
+        limit = self._value if self._trial is None else self._trial.limit
+        self._crowd = _Crowd(limit, unanswered, began, due, answers)
+        self._trial = self._before_cut = None
+        self._growth = _GROWTH
+        self._fit(rate, in_flight - unanswered, limit)
+
+    def _let_pass(
+        self,
+        crowd: _Crowd,
+        seconds: float,
+        in_flight: int,
+        unanswered: int,
+        now: float,
+    ) -> None:
+        crowd.answers += 1
+        crowd.passed += 1
+        crowd.total += seconds
+        if in_flight > self._value:
+            return
+        self._crowd = None
+        self._begin_moment(now)
+        rate = crowd.answers / (now - crowd.began)
+        held = in_flight - unanswered
+        self._fit(rate, held, crowd.limit)
+        share = max(0.0, self._value - held) / crowd.size
+        if share < _DEEP:
+            latency = crowd.total / crowd.passed
+            self._trial = _Trial(crowd.limit, rate, crowd.answers, latency, share, now)
+
+    def _fit(self, rate: float, held: int, most: float) -> None:
+        """Let as many be in flight as are answered within what is allowed.
+
+        Args:
+            rate: Answers a second.
+            held: Places of those that have been answered and are not over.
+            most: What it was before.
+
+        """
+        fitting = held + rate * self._allowed
+        self._value = max(self._least, min(fitting, most))
+        self.latency = self._allowed
+        self.era += 1
+        self._samples = self._busiest = 0
+        self._total = 0.0
+
+    def _try(self, trial: _Trial, seconds: float, now: float, *, is_new: bool) -> None:
+        """See whether the lower limit has cost throughput.
+
+        If requests wait inside, as many are answered as before; if all are as slow as
+        before, as few as there are in flight. In between is the geometric mean.
+        """
+        trial.answers += 1
+        if is_new:
+            trial.samples += 1
+            trial.total += seconds
+        if trial.samples == 0:
+            return
+        latency = trial.total / trial.samples
+        if trial.samples >= SAMPLES and latency <= self._allowed:
+            self._trial = None
+            return
+        expected = trial.rate * (now - trial.began)
+        threshold = math.sqrt(trial.share)
+        doubt = math.sqrt(1 / max(expected, 1) + 1 / trial.crowd)
+        if 1 - threshold < _DEVIATIONS * doubt and expected < _ENOUGH:
+            return
+        self._trial = None
+        has_cost = trial.answers < threshold * expected
+        if has_cost and latency > max(self._allowed, _STAYED * trial.latency):
+            self._value, self._base = trial.limit, latency
 
     def _end_span(self) -> None:
         latency = self._total / self._samples
@@ -110,8 +309,7 @@ class AdaptiveLimit:
             self._value = max(self._start, self._value * _DECAY)
 
     def _move(self, latency: float, *, is_binding: bool) -> None:
-        tolerated = min(self._base * _TOLERANCE, self._slack * _MOST_SLACK)
-        allowed = self._base + max(self._slack, tolerated)
+        allowed = self._allowed
         if latency > allowed:
             self._cut(latency, allowed)
             return
@@ -132,4 +330,5 @@ class AdaptiveLimit:
         self._before_cut = limit, before
         share = max(_LEAST_CUT, allowed / latency)
         self._value = max(self._least, self._value * share)
+        self.latency = latency * share
         self.era += 1

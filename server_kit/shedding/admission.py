@@ -78,6 +78,8 @@ class Admission:
         self._limit = limit
         self._target = target
         self._out: set[Permit] = set()
+        self._begun = 0
+        """Of those out, how many have been answered and are not over yet."""
         self._waiting: dict[Priority, deque[Ticket]] = {
             one: deque() for one in Priority
         }
@@ -96,6 +98,7 @@ class Admission:
             left: Seconds that it has for waiting and for being served.
 
         """
+        self._limit.look(now)
         if len(self._out) < self._limit.value:  # then nobody waits
             self._was_in_time(Priority.SHEDDABLE)
             return self._take(now)
@@ -111,7 +114,9 @@ class Admission:
             return
         permit.is_answered = True
         seconds = now - permit.admitted_at
-        self._limit.answered(seconds, permit.era, len(self._out), now)
+        unanswered = len(self._out) - self._begun
+        self._limit.answered(seconds, permit.era, len(self._out), unanswered, now)
+        self._begun += 1
         self._hand_over(now)  # the limit may have grown
 
     def release(self, permit: Permit, now: float) -> bool:
@@ -120,6 +125,7 @@ class Admission:
             return False
         self.answered(permit, now)
         self._out.remove(permit)
+        self._begun -= 1
         self._hand_over(now)
         return True
 
@@ -179,5 +185,5 @@ class Admission:
         latency = self._limit.latency
         if latency == 0:  # not known yet: as many may wait as may be in flight
             return place <= self._limit.value
-        wait = place * latency / self._limit.value  # one is done every latency / limit
+        wait = place * self._limit.pace
         return wait <= min(self._target, left - latency)

@@ -1,7 +1,9 @@
 """The limit on requests in flight against services that obey Little's law."""
 
+import heapq
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from operator import mul
 
 import pytest
@@ -25,7 +27,7 @@ class Service:
         for _ in range(samples):
             busy = self.limit.value if in_flight is None else in_flight
             self.now += 1.01 * SPAN / (samples - 1)
-            self.limit.answered(self.latency(busy), era, busy, self.now)
+            self.limit.answered(self.latency(busy), era, busy, busy, self.now)
         return self.limit.value
 
 
@@ -177,16 +179,16 @@ def test_what_was_admitted_before_a_cut_says_nothing_of_it() -> None:
     assert service.span() == 20
     assert service.limit.era == 1
     for _ in range(1_000):
-        service.limit.answered(0.6, 0, 40, service.now + 10)
+        service.limit.answered(0.6, 0, 40, 40, service.now + 10)
     assert service.limit.value == 20
 
 
 def test_a_span_has_samples_enough_to_mean_anything() -> None:
     limit = served(bounded_by(1e9)).limit
     for number in range(SAMPLES - 1):
-        limit.answered(0.02, 0, 40, 10.0 * number)
+        limit.answered(0.02, 0, 40, 40, 10.0 * number)
     assert limit.value == 40
-    limit.answered(0.02, 0, 40, 1_000)
+    limit.answered(0.02, 0, 40, 40, 1_000)
     assert limit.value == 80
 
 
@@ -202,3 +204,94 @@ def test_the_limit_stays_within_its_bounds(latency: float) -> None:
 def test_a_limit_whose_bounds_are_one_does_not_adapt() -> None:
     service = served(bounded_by(1), start=3, least=3, most=3)
     assert {service.span() for _ in range(20)} == {3}
+
+
+class App:
+    """One that is sent so many a second, and admits as many as its limit says."""
+
+    def __init__(self, *, side_by_side: bool) -> None:
+        self.limit = AdaptiveLimit(40, 1, 1_000, slack=SLACK)
+        self.now = self.free_at = 0.0
+        self.in_flight: list[tuple[float, float, int]] = []
+        self.side_by_side = side_by_side
+        self.latencies: list[float] = []
+        self.most = 0
+
+    def run(self, seconds: float, rate: float, *works: float) -> int:
+        """Let each request take the next of `works`; return how many were answered."""
+        self.latencies, self.most = [], 0
+        turns, end = cycle(works), self.now + seconds
+        while self.now < end:
+            self.now += 1 / rate
+            self.answer()
+            self.limit.look(self.now)
+            work = next(turns)
+            if len(self.in_flight) < self.limit.value:
+                begins = self.now if self.side_by_side else max(self.now, self.free_at)
+                self.free_at = begins + work
+                admitted = (self.free_at, self.now, self.limit.era)
+                heapq.heappush(self.in_flight, admitted)
+            self.most = max(self.most, len(self.in_flight))
+        return len(self.latencies)
+
+    def answer(self) -> None:
+        while self.in_flight and self.in_flight[0][0] <= self.now:
+            busy = len(self.in_flight)
+            at, since, era = heapq.heappop(self.in_flight)
+            self.latencies.append(at - since)
+            self.limit.answered(at - since, era, busy, busy, at)
+
+
+def test_a_crowd_is_let_pass_and_then_as_many_are_admitted_as_can_be_served() -> None:
+    app = App(side_by_side=False)
+    app.run(10, 35, 0.02)
+    assert app.limit.value == 40
+    app.run(3, 35, 0.1)  # a fifth of the capacity
+    assert app.most <= 16  # where 40 would be there after 1.6 s, and wait for 4 s
+    assert app.run(20, 35, 0.1) >= 180
+    assert max(app.latencies) <= 0.5
+
+
+def test_what_is_slow_and_not_crowded_gets_its_limit_back() -> None:
+    app = App(side_by_side=True)
+    app.run(10, 35, 0.05)
+    app.run(4, 35, 1.0)  # 35 in flight, and fewer would be no faster
+    app.run(6, 35, 1.0)
+    assert app.limit.value >= 40
+    assert app.run(3, 35, 1.0) >= 100
+
+
+def test_few_slow_requests_beside_quick_ones_are_no_crowd() -> None:
+    app = App(side_by_side=True)
+    app.run(10, 20, 0.02)
+    app.run(40, 20, *[0.02] * 19, 10.0)
+    assert app.most >= 8
+    assert app.limit.era == 0
+
+
+def test_a_burst_after_a_pause_is_no_crowd() -> None:
+    app = App(side_by_side=False)
+    app.run(10, 35, 0.02)
+    app.now += 60
+    app.run(0.05, 200, 0.02)  # ten at once
+    app.run(1, 35, 0.02)
+    assert app.limit.era == 0
+
+
+def test_a_crowd_that_does_not_move_is_not_waited_for_for_ever() -> None:
+    app = App(side_by_side=False)
+    app.run(10, 35, 0.02)
+    app.run(1, 35, 0.1)
+    assert app.limit.value < 5
+    app.limit.look(app.now + 0.1)
+    assert app.limit.value < 5
+    app.limit.look(app.now + 60)
+    assert app.limit.value == 40
+
+
+def test_those_that_are_answered_and_not_over_are_no_crowd() -> None:
+    """Streams hold their places, and nobody waits for their answers."""
+    limit = served(bounded_by(1e9)).limit
+    for number in range(400):
+        limit.answered(0.02 if number < 100 else 0.1, 0, 40, 4, number / 20)
+    assert limit.era == 0

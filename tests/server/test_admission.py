@@ -88,7 +88,7 @@ def test_the_critical_go_before_all_others_and_the_sheddable_after() -> None:
 def known(door: Door, latency: float) -> None:
     """Let the door know how long requests take."""
     for _ in range(100):
-        door.limit.answered(latency, 0, 1, door.now)
+        door.limit.answered(latency, 0, 1, 1, door.now)
         door.now += 0.01
 
 
