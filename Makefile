@@ -85,7 +85,7 @@ faults: $(READY)
 	$(BIN)/python -m benchmarks.faults
 
 overload: $(BENCH)/.ready
-	$(BENCH)/bin/python -m benchmarks.overload --check
+	$(BENCH)/bin/python -m benchmarks.overload
 
 $(BENCH)/.ready: benchmarks/requirements.txt
 	$(PYTHON) -m venv --clear $(BENCH)

@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from benchmarks.overload.policies import LOOP, NONE, Contender
+from benchmarks.overload.policies import LOOP, NONE, OURS, Contender
 from benchmarks.overload.scenario import DROP, SPIKE, Scale, Scenario
 from benchmarks.overload.summary import Summary, summarize
 from benchmarks.overload.world import Record, play
@@ -41,3 +41,14 @@ def test_without_retries_it_comes_back_when_its_queue_is_served() -> None:
 
 def test_the_same_seed_is_the_same_run() -> None:
     assert play(LOOP, DROP, SCALE, seed=1) == played(LOOP, DROP)
+
+
+@pytest.mark.parametrize("scenario", [DROP, SPIKE], ids=lambda it: it.name)
+def test_ours_answers_while_it_lasts_and_is_back_at_once(scenario: Scenario) -> None:
+    capacity = scenario.speed / (SCALE.load * scenario.spike)
+    run = summary(OURS, scenario)
+    assert run.during >= 0.5 * capacity
+    assert run.tries_during <= 1.5
+    assert run.recovered_in <= 5
+    assert run.last >= 0.95
+    assert run.tries_last <= 1.05

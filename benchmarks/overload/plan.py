@@ -53,5 +53,5 @@ class Plan:
         return self.control if contender.is_control else self.others
 
 
-FULL: Final = Plan(scenarios=SCENARIOS, ours=5, control=3, others=2)
+FULL: Final = Plan(scenarios=SCENARIOS, ours=5, control=3, others=1)
 QUICK: Final = Plan(scenarios=(DROP, SPIKE), ours=1, control=1, others=0)
