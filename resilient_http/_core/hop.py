@@ -58,9 +58,9 @@ from resilient_http._core.verdict import (
     is_acceptable,
     is_fine,
     is_free,
-    is_shed,
     is_throttled,
     may_repeat,
+    was_counted,
 )
 from resilient_http.events import Trail
 from resilient_http.policy import RetryConfig
@@ -379,11 +379,8 @@ class Plan:
         if is_free(ending) and not self._had_free:
             self._had_free = True
             return None
-        # To shed is no word on all of our calls, and not as cheap as to count.
-        throttled = (
-            isinstance(ending, Answer) and is_throttled(ending) and not is_shed(ending)
-        )
-        return None if self._lane.pay(throttled=throttled) else Reason.BUDGET_SPENT
+        is_paid = self._lane.pay(throttled=was_counted(ending))
+        return None if is_paid else Reason.BUDGET_SPENT
 
     def _done(self, reason: Reason, outcome: Outcome, kept: Pass | None) -> Done:
         if outcome is Outcome.SUCCESS:  # of a status that it was told to try again

@@ -178,6 +178,11 @@ def is_shed(answer: Answer) -> bool:
     return answer.status == _UNAVAILABLE and answer.work_not_started
 
 
+def was_counted(ending: Answer | Fault) -> bool:
+    """Say whether our own rate was too high: to count is cheap, and to shed is not."""
+    return isinstance(ending, Answer) and is_throttled(ending) and not is_shed(ending)
+
+
 def is_free(ending: Answer | Fault) -> bool:
     """Say whether a first repeat is no extra load, so that nobody need pay for it."""
     return isinstance(ending, Fault) and ending.not_processed
