@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 
 from benchmarks.charts import bar_chart
 from benchmarks.figures import BARE, Verdict, figures
@@ -138,19 +138,18 @@ def _repeat(decide: Decide, callers: list[str]) -> Repeat:
 
 
 async def _in_redis(url: str) -> Mapping[str, Decide]:
-    pool = partial(BlockingConnectionPool.from_url, url, max_connections=_CROWD)
     limits, throttled = import_module("limits.aio"), import_module("throttled.asyncio")
     storage = limits.storage.RedisStorage(
         f"async+{url}", implementation="redispy", max_connections=_CROWD
     )
     return {
-        BARE: await _bare(Redis(connection_pool=pool())),
+        BARE: await _bare(Redis.from_url(url)),
         KIT: _ours(RateLimiter(url)),
         BUCKET: _ours(RateLimiter(url, algorithm="token_bucket")),
         LIMITS: _limits(limits.strategies.MovingWindowRateLimiter(storage)),
         COUNTER: _limits(limits.strategies.SlidingWindowCounterRateLimiter(storage)),
         THROTTLED: _throttled(throttled.RedisStore(server=url)),
-        FASTAPI_LIMITER: await _pyrate(Redis(connection_pool=pool())),
+        FASTAPI_LIMITER: await _pyrate(Redis.from_url(url)),
         SLOWAPI: _slowapi(url),
     }
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from server_kit.redis.clients import Clients
-from server_kit.redis.connection import Connection, Then
+from server_kit.redis.connection import Then
 from server_kit.redis.scripts import Script
 
 logger: Final = logging.getLogger("server_kit")
@@ -165,7 +165,9 @@ class RedisLink:
         """
         connection = self._clients.connection()
         if connection is not None:
-            _Begun(self, within, then).ask(connection, script, keys, args)
+            begun = _Begun(self, then)
+            connection.evaluate(script, keys, args, begun.told)
+            begun.end_after(within)  # what can wait does so while Redis works
             return
         call = self.spawn(self.call(script, keys, args, within=within))
         call.add_done_callback(lambda done: then(_outcome(done)))
@@ -288,29 +290,23 @@ class _Limit:
 class _Begun:
     """A script that runs on an open connection, for so many seconds."""
 
-    def __init__(self, link: RedisLink, seconds: float, then: Then) -> None:
+    def __init__(self, link: RedisLink, then: Then) -> None:
         self._link = link
-        self._seconds = seconds
         self._then: Then | None = then
-        self._timer = _Timer(seconds, self._late)
+        self._seconds = 0.0
+        self._timer: _Timer | None = None
 
-    def ask(
-        self,
-        connection: Connection,
-        script: Script,
-        keys: Sequence[str],
-        args: Sequence[Any],
-    ) -> None:
-        connection.evaluate(script, keys, args, self._told)
+    def end_after(self, seconds: float) -> None:
+        if self._then is not None:
+            self._seconds = seconds
+            self._timer = _Timer(seconds, self._late)
 
-    def _late(self) -> None:
-        self._told(_late(self._seconds))
-
-    def _told(self, reply: object) -> None:
+    def told(self, reply: object) -> None:
         then, self._then = self._then, None
         if then is None:
             return
-        self._timer.end()
+        if self._timer is not None:
+            self._timer.end()
         try:
             if isinstance(reply, Exception):
                 self._link.failed(reply)
@@ -318,6 +314,9 @@ class _Begun:
                 self._link.worked()
         finally:
             then(reply)
+
+    def _late(self) -> None:
+        self.told(_late(self._seconds))
 
 
 def _outcome(call: "asyncio.Task[Any]") -> object:
