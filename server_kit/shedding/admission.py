@@ -99,6 +99,7 @@ class Admission:
 
         """
         self._limit.look(now)
+        self._hand_over(now)  # the limit may have grown
         if len(self._out) < self._limit.value:  # then nobody waits
             self._was_in_time(Priority.SHEDDABLE)
             return self._take(now)

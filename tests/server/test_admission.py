@@ -219,3 +219,17 @@ def test_a_limit_that_grows_lets_those_in_who_wait() -> None:
     admission.answered(permit, SAMPLES + 0.01)
     assert admission.snapshot().limit == 2
     assert woken == [1]
+
+
+def test_who_waits_goes_before_who_comes_when_the_limit_grows_by_itself() -> None:
+    class Grows(AdaptiveLimit):
+        def look(self, now: float) -> None:
+            self._value = 2.0 if now >= 1 else 1.0
+
+    admission = Admission(Grows(1, 1, 2, slack=0.1), target=9.0)
+    assert isinstance(admission.admit(0.0, Priority.NORMAL, list, math.inf), Permit)
+    first = admission.admit(0.0, Priority.NORMAL, list, math.inf)
+    later = admission.admit(1.0, Priority.CRITICAL, list, math.inf)
+    assert isinstance(first, Ticket)
+    assert first.permit is not None
+    assert not isinstance(later, Permit)

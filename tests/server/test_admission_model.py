@@ -46,8 +46,9 @@ class AnyCrowd(RuleBasedStateMachine):
 
     @rule(priority=st.sampled_from(Priority), left=st.sampled_from([0.01, 1, math.inf]))
     def one_comes(self, priority: Priority, left: float) -> None:
-        is_free = len(self.out) < self.admission.snapshot().limit
         answer = self.admission.admit(self.now, priority, self.wake, left)
+        self.see_who_is_in()  # as time has passed, there may be places for those first
+        is_free = len(self.out) < self.admission.snapshot().limit
         assert isinstance(answer, Permit) == (is_free and not self.waiting)
         if isinstance(answer, Permit):
             self.out.append(answer)
