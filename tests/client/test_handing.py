@@ -169,7 +169,7 @@ def test_what_says_that_it_is_the_known_one_is_not_believed(colour: Colour) -> N
     class Proxy:
         """As wrapt makes them: with the class of what it wraps."""
 
-        __class__ = MethodType  # type: ignore[assignment]
+        __class__ = MethodType  # type: ignore[assignment] # as proxies do
         __func__ = known
         __self__ = client
 

@@ -59,7 +59,7 @@ async def test_hints_without_an_answer_end_at_the_deadline(
         began = time.monotonic()
         with pytest.raises(httpx.TimeoutException):
             await Caller(client).get(server.url)
-        assert 0.5 <= time.monotonic() - began < 1.5
+        assert 0.49 < time.monotonic() - began < 1.5
         assert server.closed_by_peer.wait(5)
         assert vars(vars(client)["_transport"])["_pool"].connections == []
         await close(client)

@@ -232,7 +232,7 @@ def watched(sentinels: int = 1) -> Iterator[Watched]:
 def at_sentinels(there: Watched) -> Client:
     """Return a client as users make it, with the settings that redis-py gives it."""
     places = [("127.0.0.1", it.port) for it in there.sentinels]
-    client: Client = Sentinel(places).master_for(SERVICE)  # type: ignore[no-untyped-call]
+    client: Client = Sentinel(places).master_for(SERVICE)  # type: ignore[no-untyped-call] # redis-py
     return client
 
 
