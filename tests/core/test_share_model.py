@@ -11,6 +11,8 @@ from resilient_http._core.pacer import Pacer
 from resilient_http._core.share import Share
 
 NOISE = 1e-6
+SOON = 0.1
+"""Of a window: no answer is out for much longer while nobody calls."""
 
 
 class AnyUse(RuleBasedStateMachine):
@@ -145,6 +147,8 @@ class Alone(RuleBasedStateMachine):
         for moment in sorted(self.waiting):
             if moment <= until:
                 self.waiting.remove(moment)
+                if moment - self.now > SOON * self.window:
+                    self.answers(crowd=len(self.out))
                 self.now = moment
                 self.call()
         self.answers(crowd=len(self.out))
