@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fuzz.wire import Numbers
 from server_kit.redis.connection import Connection
-from server_kit.redis.scripts import Script
+from server_kit.redis.scripts import Call, Script
 
 WORDS: Final = (
     *(b"*1\r\n", b":1\r\n", b"$3\r\nabc\r\n", b"$-1\r\n", b"-NOSCRIPT a\r\n", b"+OK"),
@@ -58,7 +58,7 @@ def run(data: bytes) -> None:
     connection = Connection(writer)
     told: list[list[Any]] = [[] for _ in range(waiting)]
     for one in told:
-        connection.evaluate(_SCRIPT, ["key"], [1], one.append)
+        connection.run(Call(_SCRIPT, ["key"], [1]), one.append)
     for at in range(0, len(rest), size):
         if connection.is_open:
             connection.data_received(rest[at : at + size])

@@ -3,6 +3,13 @@
 from server_kit.redis.clients import check_redis
 from server_kit.redis.link import RedisLink, RedisUnavailableError
 from server_kit.redis.loops import ByLoop
-from server_kit.redis.scripts import Script
+from server_kit.redis.scripts import Call, Script
 
-__all__ = ["ByLoop", "RedisLink", "RedisUnavailableError", "Script", "check_redis"]
+__all__ = [
+    "ByLoop",
+    "Call",
+    "RedisLink",
+    "RedisUnavailableError",
+    "Script",
+    "check_redis",
+]

@@ -1,7 +1,6 @@
 """Clients of Redis, one for each event loop."""
 
 import asyncio
-from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -10,7 +9,7 @@ from weakref import ref
 from resilient_http.loops import running_loop
 from server_kit.redis.connection import Connection, connect
 from server_kit.redis.loops import ByLoop
-from server_kit.redis.scripts import Script, evaluate
+from server_kit.redis.scripts import Call, evaluate
 
 CLUSTER: Final = ("redis+cluster://", "rediss+cluster://")
 SENTINEL: Final = "redis+sentinel://"
@@ -70,10 +69,8 @@ class Clients:
             return self._at
         return self._ours.put(_copy_of(self._at))
 
-    async def evaluate(
-        self, script: Script, keys: Sequence[str], args: Sequence[Any]
-    ) -> Any:
-        """Run `script` in the running loop, and return its reply, strings as bytes."""
+    async def evaluate(self, call: Call) -> Any:
+        """Run a script in the running loop, and return its reply, strings as bytes."""
         client = self.here()
         if self._in_doubt.here():
             nodes = getattr(client, "nodes_manager", None)
@@ -82,7 +79,7 @@ class Clients:
             self._in_doubt.pop()
         connection = await self._connected(client)
         if connection is None:
-            return await evaluate(client, script, keys, args)
+            return await evaluate(client, call)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def told(reply: object) -> None:
@@ -93,7 +90,7 @@ class Clients:
             else:
                 answer.set_result(reply)
 
-        connection.evaluate(script, keys, args, told)
+        connection.run(call, told)
         return await answer
 
     def doubt(self) -> None:

@@ -8,10 +8,10 @@ URL may say.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from server_kit.redis.scripts import Script
+from server_kit.redis.scripts import Call
 
 Then: TypeAlias = Callable[[Any], None]
 """Called with a reply, or with the exception that there is in its place."""
@@ -45,25 +45,18 @@ class Connection(asyncio.Protocol):
             replyError=ResponseError,
             notEnoughData=_NOT_YET,
         )
-        self._asked: deque[Then] = deque()
+        self._asked: deque[tuple[Call | None, Then]] = deque()
         self.is_open = True
         self._writer = writer  # who forgets it closes it
         self._transport = writer.transport
         self._transport.set_protocol(self)
 
-    def evaluate(
-        self, script: Script, keys: Sequence[str], args: Sequence[Any], then: Then
-    ) -> None:
-        """Run `script`; `then` is told of the reply, strings as bytes."""
-
-        def told(reply: object) -> None:
-            if isinstance(reply, Exception) and str(reply).startswith("NOSCRIPT"):
-                # A new server, or its scripts were flushed.
-                self._ask(("EVAL", script.text, len(keys), *keys, *args), then)
-            else:
-                then(reply)
-
-        self._ask(("EVALSHA", script.name, len(keys), *keys, *args), told)
+    def run(self, call: Call, then: Then) -> None:
+        """Run a script; `then` is told of the reply, strings as bytes."""
+        if call.packed is None:
+            call.packed = self._pack(call.by_name())
+        self._asked.append((call, then))
+        self._transport.write(call.packed)
 
     def close(self, why: Exception | None = None) -> None:
         """Close it at once; what was asked is not answered any more."""
@@ -79,8 +72,14 @@ class Connection(asyncio.Protocol):
         self._replies.feed(data)
         try:
             while self.is_open and (reply := self._replies.gets()) is not _NOT_YET:
-                if not isinstance(reply, self._aside):
-                    self._asked.popleft()(reply)
+                if isinstance(reply, self._aside):
+                    continue
+                call, then = self._asked.popleft()
+                if call and isinstance(reply, Exception) and _is_unknown(reply):
+                    self._asked.append((None, then))
+                    self._transport.write(self._pack(call.by_text()))
+                else:
+                    then(reply)
         except Exception as error:  # noqa: BLE001 - it is no Redis, whatever it says
             self.close(error)
 
@@ -88,14 +87,15 @@ class Connection(asyncio.Protocol):
         """Tell all who wait."""
         self.close(exc or ConnectionError("the server closed the connection"))
 
-    def _ask(self, command: tuple[Any, ...], then: Then) -> None:
-        self._asked.append(then)
-        self._transport.write(self._pack(command))
-
     def _drained(self) -> list[Then]:
-        waiting = list(self._asked)
+        waiting = [then for _, then in self._asked]
         self._asked.clear()
         return waiting
+
+
+def _is_unknown(error: Exception) -> bool:
+    """Tell whether the script is: this is a new server, or its scripts were flushed."""
+    return str(error).startswith("NOSCRIPT")
 
 
 async def connect(pool: Any) -> Connection | None:

@@ -12,12 +12,12 @@ its end: a connection with a reply unread would give that to whoever has it next
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from server_kit.redis.clients import Clients
 from server_kit.redis.connection import Then
-from server_kit.redis.scripts import Script
+from server_kit.redis.scripts import Call
 
 logger: Final = logging.getLogger("server_kit")
 
@@ -73,8 +73,8 @@ class RedisLink:
         self.is_down = False
         """Whether the last call failed."""
 
-    async def run(self, script: Script, keys: Sequence[str], *args: Any) -> Any:
-        """Run `script` on `keys`, and return its reply, strings as bytes.
+    async def run(self, call: Call) -> Any:
+        """Run a script, and return its reply, strings as bytes.
 
         Raises:
             RedisUnavailableError: It may have run all the same.
@@ -85,41 +85,30 @@ class RedisLink:
         if self.is_down and self._is_probing:
             why = f"Redis is down, {self._what} with it"
             raise RedisUnavailableError(why, may_have_run=False)
-        call = self.spawn(self.call(script, keys, args))
+        asked = self.spawn(self.ask(call))
         if self.is_down:
             self._is_probing = True
-            call.add_done_callback(self._probed)
-        return await asyncio.shield(call)
+            asked.add_done_callback(self._probed)
+        return await asyncio.shield(asked)
 
-    async def probe(
-        self, script: Script, keys: Sequence[str], args: Sequence[Any], within: float
-    ) -> bool:
-        """Run `script` on a new connection, and tell whether that went well.
+    async def probe(self, call: Call, within: float) -> bool:
+        """Run a script on a new connection, and tell whether that went well.
 
         In a task that nobody cancels. Old connections may lead nowhere: what was lost
         on the way is not sent again, and a firewall forgets.
         """
         try:
             await self._clients.drop_idle()
-            await self.call(script, keys, args, within=within)
+            await self.ask(call, within=within)
         except RedisUnavailableError:
             return False
         return True
 
-    async def call(
-        self,
-        script: Script,
-        keys: Sequence[str],
-        args: Sequence[Any],
-        *,
-        within: float | None = None,
-    ) -> Any:
-        """Run `script` at once, whatever the state, in a task that nobody cancels.
+    async def ask(self, call: Call, *, within: float | None = None) -> Any:
+        """Run a script at once, whatever the state, in a task that nobody cancels.
 
         Args:
-            script: What to run.
-            keys: All that it touches, in one slot of a cluster.
-            args: Strings, bytes or numbers.
+            call: What to run.
             within: Seconds; None for the time that every call has.
 
         Raises:
@@ -131,7 +120,7 @@ class RedisLink:
 
         limit = _Limit(self._timeout if within is None else within)
         try:
-            reply = await self._clients.evaluate(script, keys, args)
+            reply = await self._clients.evaluate(call)
         except asyncio.CancelledError as error:
             if not limit.is_over:
                 raise
@@ -150,42 +139,30 @@ class RedisLink:
         self.worked()
         return reply
 
-    def begin(
-        self,
-        script: Script,
-        keys: Sequence[str],
-        args: Sequence[Any],
-        *,
-        within: float,
-        then: Then,
-    ) -> None:
-        """Do as `call` does, but without a task where there is an open connection.
+    def begin(self, call: Call, *, within: float, then: Then) -> None:
+        """Do as `ask` does, but without a task where there is an open connection.
 
         `then` is called once, with the reply or with what is wrong.
         """
         connection = self._clients.connection()
         if connection is not None:
             begun = _Begun(self, then)
-            connection.evaluate(script, keys, args, begun.told)
+            connection.run(call, begun.told)
             begun.end_after(within)  # what can wait does so while Redis works
             return
-        call = self.spawn(self.call(script, keys, args, within=within))
-        call.add_done_callback(lambda done: then(_outcome(done)))
+        asked = self.spawn(self.ask(call, within=within))
+        asked.add_done_callback(lambda done: then(_outcome(done)))
 
-    def insist(
-        self, span: float, script: Script, keys: Sequence[str], *args: Any
-    ) -> None:
-        """Run `script` in the background, as often as it takes.
+    def insist(self, span: float, call: Call) -> None:
+        """Run a script in the background, as often as it takes.
 
         Args:
             span: Seconds after which it is given up.
-            script: It may run several times.
-            keys: As for `run`.
-            args: As for `run`.
+            call: It may run several times.
 
         """
         if len(self._tasks) < _MOST_TASKS:
-            self.spawn(self._try_for(span, script, keys, args))
+            self.spawn(self._try_for(span, call))
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Do `work` in the background, until `aclose`."""
@@ -232,16 +209,14 @@ class RedisLink:
         if self._on_change is not None:
             self._on_change(None if error is None else _said_by(error))
 
-    async def _try_for(
-        self, span: float, script: Script, keys: Sequence[str], args: tuple[Any, ...]
-    ) -> None:
+    async def _try_for(self, span: float, call: Call) -> None:
         loop = asyncio.get_running_loop()
         ends = loop.time() + span
         while loop.time() < ends:
             # First of all: what has just failed, or was cancelled, may be on its way.
             await asyncio.sleep(_PAUSE)
             try:
-                await self.run(script, keys, *args)
+                await self.run(call)
             except RedisUnavailableError:
                 continue
             return
@@ -319,10 +294,10 @@ class _Begun:
         self.told(_late(self._seconds))
 
 
-def _outcome(call: "asyncio.Task[Any]") -> object:
-    if call.cancelled():
+def _outcome(asked: "asyncio.Task[Any]") -> object:
+    if asked.cancelled():
         return asyncio.CancelledError()
-    return call.exception() or call.result()
+    return asked.exception() or asked.result()
 
 
 def _late(seconds: float) -> Exception:

@@ -16,7 +16,7 @@ from server_kit import Idempotency
 from server_kit.idempotency.rules import Claim, Kept, Standing
 from server_kit.idempotency.stores import StoreUnavailableError
 from server_kit.idempotency.stores.in_redis import RELEASE, RedisStore
-from server_kit.redis import RedisLink
+from server_kit.redis import Call, RedisLink
 from tests.server.apps import AnyApp, serve
 from tests.server.faults import FAULTS
 from tests.server.orders import KEY, Orders, is_replay, post, shop, shut_down
@@ -347,7 +347,7 @@ async def test_what_is_insisted_on_does_not_pile_up(own: Valkey) -> None:
     own.stop()
     link = RedisLink(own.url, timeout=0.08, what="keys")
     for _ in range(1_100):
-        link.insist(60, RELEASE, "a", "1")
+        link.insist(60, Call(RELEASE, ["a"], ["1"]))
     assert len(link._tasks) == 1_000  # noqa: SLF001 - nobody else can tell
     await link.aclose()
 

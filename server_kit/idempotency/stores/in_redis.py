@@ -12,7 +12,7 @@ from typing import Any, Final
 from server_kit.idempotency.rules import Claim, Kept, Standing, unpack
 from server_kit.idempotency.settings import Idempotency
 from server_kit.idempotency.stores import StoreUnavailableError
-from server_kit.redis import RedisLink, RedisUnavailableError, Script
+from server_kit.redis import Call, RedisLink, RedisUnavailableError, Script
 
 _HERE: Final = Path(__file__).parent
 CLAIM: Final = Script.of(_HERE / "claim.lua")
@@ -48,7 +48,7 @@ class RedisStore:
         """Ask for a key."""
         args = (claim.token, claim.fingerprint, self._lease_ms)
         try:
-            reply = await self._link.run(CLAIM, [self.key(claim)], *args)
+            reply = await self._link.run(self._call(CLAIM, claim, *args))
         except RedisUnavailableError as error:
             if error.may_have_run:
                 self._give_back(claim)
@@ -71,7 +71,7 @@ class RedisStore:
         try:
             settled = await self._run(SETTLE, claim, *args)
         except StoreUnavailableError:
-            self._link.insist(self._lease, SETTLE, [self.key(claim)], *args)
+            self._link.insist(self._lease, self._call(SETTLE, claim, *args))
             raise
         if settled == _ONLY_THE_FACT:
             raise StoreUnavailableError("Redis has no memory for the answer")
@@ -90,11 +90,14 @@ class RedisStore:
         await self._link.aclose()
 
     def _give_back(self, claim: Claim) -> None:
-        self._link.insist(self._lease, RELEASE, [self.key(claim)], claim.token)
+        self._link.insist(self._lease, self._call(RELEASE, claim, claim.token))
+
+    def _call(self, script: Script, claim: Claim, *args: str | bytes | int) -> Call:
+        return Call(script, [self.key(claim)], args)
 
     async def _run(self, script: Script, claim: Claim, *args: str | bytes | int) -> Any:
         try:
-            return await self._link.run(script, [self.key(claim)], *args)
+            return await self._link.run(self._call(script, claim, *args))
         except RedisUnavailableError as error:
             raise StoreUnavailableError from error
 

@@ -7,9 +7,7 @@
 -- It is read once and written once, however many decisions are about it, and always has
 -- a time to live. Within a script it is always the same time.
 
-local account = {}
-
-function account.now(told)
+local function account_now(told)
   if told ~= '' then
     return tonumber(told)
   end
@@ -17,7 +15,7 @@ function account.now(told)
   return time[1] * 1000000 + time[2]
 end
 
-function account.open(key, limit, window, now)
+local function account_open(key, limit, window, now)
   local packed = redis.pcall('HGET', key, 'level')
   local is_ours, found, held, first, last
   if type(packed) == 'string' then
@@ -30,23 +28,23 @@ function account.open(key, limit, window, now)
   end
   local it = {
     key = key, limit = limit, window = window,
-    level = level.read(found, limit, window), exists = is_ours,
+    level = level_read(found, limit, window), exists = is_ours,
     held = held or 0, first = first, last = last, is_dirty = false}
   if first and first <= now then
     holds().expire(it, now)
   end
-  level.forward(it.level, now)
+  level_forward(it.level, now)
   if it.level.was_set_back then -- or it would be found so again and again
     it.is_dirty = true
   end
   return it
 end
 
-function account.used(it)
+local function account_used(it)
   return it.level.taken + it.held
 end
 
-function account.wait(it, cost, now)
+local function account_wait(it, cost, now)
   local room = it.limit - cost
   if cost == 0 or it.level.taken + it.held <= room then
     return 0
@@ -54,51 +52,34 @@ function account.wait(it, cost, now)
   if it.first then
     return holds().wait(it, room, now)
   end
-  return level.wait(it.level, room, now)
+  return level_wait(it.level, room, now)
 end
 
-function account.reset(it, now)
-  local latest = level.reset(it.level, now)
+local function account_reset(it, now)
+  local latest = level_reset(it.level, now)
   return it.last and math.max(latest, it.last - now) or latest
 end
 
-function account.charge(it, cost, now)
+local function account_charge(it, cost, now)
   if cost > 0 then
-    level.charge(it.level, cost, now)
+    level_charge(it.level, cost, now)
     it.is_dirty = true
   end
 end
 
-function account.refund(it, cost)
-  level.give_back(it.level, cost)
-  it.is_dirty = true
-end
-
-function account.hold(it, name, units, expires, is_used)
-  if units > 0 then
-    holds().add(it, name, units, expires, is_used)
-  end
-end
-
-function account.settle(it, name, cost, now, is_used)
-  if holds().remove(it, name) or not is_used then
-    account.charge(it, cost, now)
-  end
-end
-
-function account.close(it, now)
+local function account_close(it, now)
   if not it.is_dirty then
     if it.exists and redis.call('PTTL', it.key) == -1 then
-      redis.call('PEXPIRE', it.key, math.max(1, math.ceil(account.reset(it, now) / 1000)))
+      redis.call('PEXPIRE', it.key, math.max(1, math.ceil(account_reset(it, now) / 1000)))
     end
     return
   end
-  local reset = account.reset(it, now)
+  local reset = account_reset(it, now)
   if reset == 0 then
     redis.call('DEL', it.key)
     return
   end
-  local plain = level.plain(it.level)
+  local plain = level_plain(it.level)
   local packed = it.first and cmsgpack.pack(plain, it.held, it.first, it.last)
     or cmsgpack.pack(plain)
   redis.call('HSET', it.key, 'level', packed)

@@ -5,14 +5,15 @@
 --          the name of the hold, '' for a refund; 1 if it counts as used when it expires
 --          for each account: limit, window in microseconds, cost
 
-local now = account.now(ARGV[1])
+local now = account_now(ARGV[1])
 for i, key in ipairs(KEYS) do
   local limit, window, cost = unpack(ARGV, 3 * i + 1, 3 * i + 3)
-  local it = account.open(key, tonumber(limit), tonumber(window), now)
+  local it = account_open(key, tonumber(limit), tonumber(window), now)
   if ARGV[2] == '' then
-    account.refund(it, tonumber(cost))
+    level_give_back(it.level, tonumber(cost))
+    it.is_dirty = true
   else
-    account.settle(it, ARGV[2], tonumber(cost), now, ARGV[3] == '1')
+    holds().settle(it, ARGV[2], tonumber(cost), now, ARGV[3] == '1')
   end
-  account.close(it, now)
+  account_close(it, now)
 end

@@ -38,8 +38,8 @@ local function make_holds()
       if hold.expires <= now then
         redis.call('HDEL', it.key, hold.field)
         if hold.is_used then
-          level.forward(it.level, hold.expires)
-          level.charge(it.level, hold.units, hold.expires)
+          level_forward(it.level, hold.expires)
+          level_charge(it.level, hold.units, hold.expires)
         end
       else
         it.held = it.held + hold.units
@@ -52,27 +52,30 @@ local function make_holds()
 
   -- In how many microseconds there is room, with what expires until then.
   function holds.wait(it, room, now)
-    local slices_or_so = cmsgpack.unpack(cmsgpack.pack(level.plain(it.level)))
-    local ahead = level.read(slices_or_so, it.limit, it.window)
+    local slices_or_so = cmsgpack.unpack(cmsgpack.pack(level_plain(it.level)))
+    local ahead = level_read(slices_or_so, it.limit, it.window)
     local held, at = it.held, now
-    level.forward(ahead, at)
+    level_forward(ahead, at)
     for _, hold in ipairs(listed(it)) do
       if held <= room then
-        local when = at + level.wait(ahead, room - held, at)
+        local when = at + level_wait(ahead, room - held, at)
         if when <= hold.expires then
           return when - now
         end
       end
       held, at = held - hold.units, hold.expires
-      level.forward(ahead, at)
+      level_forward(ahead, at)
       if hold.is_used then
-        level.charge(ahead, hold.units, at)
+        level_charge(ahead, hold.units, at)
       end
     end
-    return at + level.wait(ahead, room, at) - now
+    return at + level_wait(ahead, room, at) - now
   end
 
   function holds.add(it, name, units, expires, is_used)
+    if units == 0 then
+      return
+    end
     local packed = cmsgpack.pack({units, expires, is_used and 1 or 0})
     redis.call('HSET', it.key, 'hold:' .. name, packed)
     it.held = it.held + units
@@ -94,6 +97,23 @@ local function make_holds()
     end
     it.is_dirty = true
     return true
+  end
+
+  -- Charge what became of a hold; of one that counted as used when it expired, nothing.
+  function holds.settle(it, name, cost, now, is_used)
+    if (holds.remove(it, name) or not is_used) and cost > 0 then
+      level_charge(it.level, cost, now)
+      it.is_dirty = true
+    end
+  end
+
+  -- Set aside up to `most` units, and return how many.
+  function holds.take_ahead(it, name, most, expires)
+    -- The last units are not for one process alone.
+    local left = it.limit - it.level.taken - it.held
+    local units = math.max(0, math.min(most, math.floor(left / 2)))
+    holds.add(it, name, units, expires, true)
+    return units
   end
 
   return holds

@@ -23,7 +23,7 @@ from server_kit.ratelimit.refusals import Refusals, Standing
 from server_kit.ratelimit.stores import Reserving, tightest
 from server_kit.ratelimit.stores.lane import Answers, Lane
 from server_kit.ratelimit.stores.wire import Part, Request, Stood, pack, unpack
-from server_kit.redis import ByLoop, RedisLink, RedisUnavailableError, Script
+from server_kit.redis import ByLoop, Call, RedisLink, RedisUnavailableError, Script
 
 _HERE: Final = Path(__file__).parent
 
@@ -50,7 +50,7 @@ PROBE_EVERY: Final = 0.25
 """Seconds between two looks at a Redis that is down."""
 
 _PROBE_TAKES: Final = 0.5  # seconds at most; longer than a call has, for connecting
-_PROBE: Final = ("", 1_000_000, 1.0)  # a quota that nobody has
+_PROBE: Final = ("", 1_000_000, 1.0, 1)  # a quota that nobody has
 _BEAT_EVERY: Final = 1.0
 _SECOND: Final = 1_000_000
 
@@ -93,7 +93,10 @@ class RedisStore:
         space = f"{{{prefix}}}:{SCHEMA}:{algorithm}"
         self._replicas = f"{space}:replicas"
         # The same keys come again and again.
-        self._address = lru_cache(maxsize=10_000)(_Addresses(space))
+        kept = lru_cache(maxsize=10_000)
+        self._address = kept(_Addresses(space))
+        self._request = kept(self._charging)
+        self._alone = kept(lambda request: self._call([request], ""))
         self._me = uuid4().hex
         self._beat_at = -_BEAT_EVERY
         self._lanes: ByLoop[Lane] = ByLoop()
@@ -121,11 +124,11 @@ class RedisStore:
         """Decide about the one quota that most requests have."""
         if self._link.is_down or self._refusals:
             return tightest(await self.decide([Quota(key, limit, window, cost)]))
-        address = self._address(key, limit, window)
-        part = Part(address, limit, microseconds(window), cost)
-        stood = await self._lane().decide(Request((part,)))
+        request = self._request(key, limit, window, cost)
+        stood = await self._lane().decide(request)
         if stood is None:
             return self._without([Quota(key, limit, window, cost)])[0]
+        address = request.parts[0].address
         return self._decision(limit, window, cost, address, stood[0])
 
     def addresses(self, quotas: Sequence[Quota]) -> list[str]:
@@ -186,7 +189,7 @@ class RedisStore:
         if not self._link.is_down:
             (address,) = self.addresses([quota])
             args = self._amending(hold, quota, cost)
-            self._link.spawn(self._run(self._amend_script, address, *args))
+            self._link.spawn(self._run(Call(self._amend_script, [address], args)))
 
     async def settle(
         self, quotas: Sequence[Quota], costs: Sequence[int], reserving: Reserving
@@ -200,23 +203,25 @@ class RedisStore:
         args: list[str | int] = [self._now, reserving.name, 0]
         for quota, cost in zip(quotas, costs, strict=True):
             args += (quota.limit, microseconds(quota.window), cost)
+        call = Call(self._amend_script, addresses, args)
         try:
-            await self._link.run(self._amend_script, addresses, *args)
+            await self._link.run(call)
         except RedisUnavailableError:
             self._look_after()
-            self._link.insist(reserving.expires, self._amend_script, addresses, *args)
+            self._link.insist(reserving.expires, call)
         for address in addresses:
             self._refusals.forget(address)
 
     async def refund(self, quota: Quota, cost: int) -> None:
         """Undo the latest charges, as far as `cost` units or as there are any."""
         address = self._address(quota.key, quota.limit, quota.window)
-        await self._run(self._amend_script, address, *self._amending("", quota, cost))
+        args = self._amending("", quota, cost)
+        await self._run(Call(self._amend_script, [address], args))
 
     async def reset(self, quota: Quota) -> None:
         """Forget all that was used or set aside."""
         address = self._address(quota.key, quota.limit, quota.window)
-        await self._run(FORGET, address)
+        await self._run(Call(FORGET, [address], ()))
 
     async def aclose(self) -> None:
         """Close the connections, those of a client that was handed in excepted."""
@@ -250,10 +255,11 @@ class RedisStore:
         window = microseconds(quota.window)
         return (self._now, hold, counts_as_used, quota.limit, window, cost)
 
-    async def _run(self, script: Script, address: str, *args: str | int) -> None:
-        self._refusals.forget(address)
+    async def _run(self, call: Call) -> None:
+        for address in call.keys:
+            self._refusals.forget(address)
         try:
-            await self._link.run(script, [address], *args)
+            await self._link.run(call)
         except RedisUnavailableError:
             self._look_after()
 
@@ -276,12 +282,11 @@ class RedisStore:
         within: float,
         then: Callable[[Answers | None], None],
     ) -> None:
-        beat = ""
-        if self._fallback.needs_replicas:
-            now = self._clock()
-            if now - self._beat_at >= _BEAT_EVERY:
-                self._beat_at, beat = now, self._me
-        keys, args = pack(requests, beat=beat, replicas=self._replicas, now=self._now)
+        beat = self._beat() if self._fallback.needs_replicas else ""
+        if len(requests) > 1 or requests[0].hold or beat or self._now:
+            call = self._call(requests, beat)
+        else:
+            call = self._alone(requests[0])
 
         def told(reply: Any) -> None:
             answers = None
@@ -289,13 +294,29 @@ class RedisStore:
                 if isinstance(reply, BaseException):
                     self._look_after()
                     return
+                living, answers = unpack(requests, reply)
                 if beat:
-                    self._fallback.replicas = reply[0]
-                answers = unpack(requests, reply)
+                    self._fallback.replicas = living
             finally:
                 then(answers)
 
-        self._link.begin(self._decide_script, keys, args, within=within, then=told)
+        self._link.begin(call, within=within, then=told)
+
+    def _charging(self, key: str, limit: int, window: float, cost: int) -> Request:
+        address = self._address(key, limit, window)
+        return Request((Part(address, limit, microseconds(window), cost),))
+
+    def _call(self, requests: Sequence[Request], beat: str) -> Call:
+        keys, args = pack(requests, beat=beat, replicas=self._replicas, now=self._now)
+        return Call(self._decide_script, keys, args)
+
+    def _beat(self) -> str:
+        """Return who is alive, now and then."""
+        now = self._clock()
+        if now - self._beat_at < _BEAT_EVERY:
+            return ""
+        self._beat_at = now
+        return self._me
 
     # Without Redis.
 
@@ -319,13 +340,9 @@ class RedisStore:
             self._probers.put(self._link.spawn(self._probe()))
 
     async def _probe(self) -> None:
-        address = self._address(*_PROBE)
-        part = Part(address, _PROBE[1], _SECOND, 1)
-        keys, args = pack([Request((part,))], beat="", replicas="", now=self._now)
+        call = self._call([self._charging(*_PROBE)], "")
         while self._link.is_down:
-            if not await self._link.probe(
-                self._decide_script, keys, args, _PROBE_TAKES
-            ):
+            if not await self._link.probe(call, _PROBE_TAKES):
                 await asyncio.sleep(PROBE_EVERY)
 
 

@@ -4,15 +4,13 @@
 -- full, and those of them that are not back. Times are microseconds. Who asks about a
 -- time calls `forward` to it before.
 
-local level = {}
-
-function level.read(found, limit, window)
+local function level_read(found, limit, window)
   return {
     limit = limit, window = window, since = found[1] or 0, units = found[2] or 0,
     taken = 0}
 end
 
-function level.forward(it, now)
+local function level_forward(it, now)
   if it.units == 0 then
     return
   end
@@ -36,7 +34,7 @@ function level.forward(it, now)
   end
 end
 
-function level.wait(it, most, now)
+local function level_wait(it, most, now)
   if it.taken <= most then
     return 0
   end
@@ -49,11 +47,11 @@ function level.wait(it, most, now)
   return it.since + passed - now
 end
 
-function level.reset(it, now)
-  return level.wait(it, 0, now)
+local function level_reset(it, now)
+  return level_wait(it, 0, now)
 end
 
-function level.charge(it, cost, now)
+local function level_charge(it, cost, now)
   if it.taken == 0 then
     it.since, it.units = now, 0
   end
@@ -61,13 +59,13 @@ function level.charge(it, cost, now)
   it.units, it.taken = it.units + cost, it.taken + cost
 end
 
-function level.give_back(it, cost)
+local function level_give_back(it, cost)
   cost = math.min(cost, it.taken)
   it.units, it.taken = it.units - cost, it.taken - cost
 end
 
 -- What `read` reads.
-function level.plain(it)
+local function level_plain(it)
   return {it.since, it.units}
 end
 

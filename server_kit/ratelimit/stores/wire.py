@@ -1,19 +1,19 @@
 """Requests as the words of `decide.lua`, and its reply as numbers: pure."""
 
 from collections.abc import Sequence
+from itertools import islice
+from struct import Struct
 from struct import pack as pack_numbers
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from server_kit.ratelimit.leases import Ahead
-
-PER_QUOTA: Final = 5
-"""Numbers in a reply, for each quota of each request."""
 
 _CHARGES: Final = 0
 _SETS_ASIDE: Final = 1
 _TAKES_AHEAD: Final = 2
 
-Reply: TypeAlias = Sequence[int]
+_LIVING: Final = Struct("<q")
+_STOOD: Final = Struct("<5q")
 
 
 class Part(NamedTuple):
@@ -74,7 +74,7 @@ def pack(
     names: list[str] = []
     for parts, hold, expires in requests:
         if not hold:
-            body += (_CHARGES, len(parts))
+            body += (_CHARGES, len(parts), 0)
         else:
             kind = _SETS_ASIDE if parts[0].ahead is None else _TAKES_AHEAD
             body += (kind, len(parts), expires)
@@ -84,9 +84,10 @@ def pack(
             if place is None:
                 place = places[address] = len(places) + 1
                 head += (limit, window)
-            body += (place, cost)
-            if ahead is not None:
-                body += (ahead.most, ahead.used)
+            if ahead is None:
+                body += (place, cost, 0, 0)
+            else:
+                body += (place, cost, ahead.most, ahead.used)
                 names.append(ahead.last)
     keys = list(places)
     if beat:
@@ -95,14 +96,8 @@ def pack(
     return keys, [now, beat, numbers, *names]
 
 
-def unpack(requests: Sequence[Request], reply: Reply) -> list[list[Stood]]:
-    """Return how the accounts of each request stood."""
-    found = []
-    at = 1
-    for request in requests:
-        stood = []
-        for _ in request.parts:
-            stood.append(Stood(*reply[at : at + PER_QUOTA]))
-            at += PER_QUOTA
-        found.append(stood)
-    return found
+def unpack(requests: Sequence[Request], reply: bytes) -> tuple[int, list[list[Stood]]]:
+    """Return how many replicas live, and how the accounts of each request stood."""
+    (living,) = _LIVING.unpack_from(reply)
+    stood = map(Stood._make, _STOOD.iter_unpack(reply[_LIVING.size :]))
+    return living, [list(islice(stood, len(it.parts))) for it in requests]
