@@ -1,6 +1,7 @@
 """A TCP relay in front of a server, which loses or cuts what it is given."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -103,13 +104,19 @@ class _Passage:
 
 
 @contextmanager
-def relay(to: int) -> Iterator[Relay]:
-    """Run a relay in a thread, and end it with all connections."""
+def relay(to: int, *, tls: ssl.SSLContext | None = None) -> Iterator[Relay]:
+    """Run a relay in a thread, and end it with all connections.
+
+    Args:
+        to: The port of the server.
+        tls: What it shows to who connects; None: it speaks in the clear.
+
+    """
     running, loop = Relay(to), asyncio.new_event_loop()
     listens, over = threading.Event(), asyncio.Event()
 
     async def run() -> None:
-        server = await asyncio.start_server(running.serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(running.serve, "127.0.0.1", 0, ssl=tls)
         running.port = server.sockets[0].getsockname()[1]
         listens.set()
         await over.wait()

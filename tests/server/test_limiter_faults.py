@@ -365,6 +365,19 @@ async def test_flushed_scripts_are_noticed_by_nobody(own: Valkey) -> None:
 
 
 @on_asyncio
+async def test_however_many_quotas_a_crowd_asks_about_it_is_no_fault(
+    own: Valkey,
+) -> None:
+    limiter = RateLimiter(own.url, timeout=PATIENT)
+    many = [Quota(f"{number}", 99, HOUR) for number in range(300)]
+    told = await asyncio.gather(*(limiter.decide(many) for _ in range(40)))
+    found = [it for decisions in told for it in decisions if it is not None]
+    assert {it.outage for it in found} == {None}
+    assert {it.remaining for it in found} == {*range(59, 99)}
+    await limiter.aclose()
+
+
+@on_asyncio
 @pytest.mark.case("S1")
 async def test_a_restart_between_two_requests_is_noticed_by_nobody(own: Valkey) -> None:
     events: list[RedisDown | RedisBack] = []
