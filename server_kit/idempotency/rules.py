@@ -88,12 +88,22 @@ class Kept:
 
 
 def unpack(packed: bytes) -> Kept:
-    """Return what `Kept.pack` has packed."""
+    """Return what `Kept.pack` has packed.
+
+    Raises:
+        ValueError: It has not packed that.
+
+    """
     head, _, body = packed.partition(b"\n")
-    status, pairs = json.loads(head)
-    headers = [
-        (name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs
-    ]
+    try:
+        status, pairs = json.loads(head)
+        headers = [
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs
+        ]
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("that is no answer that was kept") from error
+    if type(status) is not int:
+        raise ValueError("an answer that was kept has a status")
     return Kept(status, headers, body)
 
 

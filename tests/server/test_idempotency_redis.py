@@ -353,6 +353,19 @@ async def test_what_is_insisted_on_does_not_pile_up(own: Valkey) -> None:
 
 
 @on_asyncio
+@pytest.mark.parametrize("packed", [b"gibberish", b'[200, [["a", 1]]]\n', b"[[], []]"])
+async def test_an_answer_of_another_version_is_not_given_and_not_made_again(
+    server: Valkey, packed: bytes
+) -> None:
+    server.ask("FLUSHALL")
+    store = store_at(server)
+    claim = Claim("n", "x", "1")
+    server.ask("HSET", store.key(claim), "fingerprint", "x", "answer", packed)
+    assert await store.claim(claim) is Standing.SPENT
+    await store.aclose()
+
+
+@on_asyncio
 @pytest.mark.case("R36")
 async def test_flushed_scripts_are_loaded_anew(server: Valkey) -> None:
     store = store_at(server)

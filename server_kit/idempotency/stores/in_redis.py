@@ -56,8 +56,12 @@ class RedisStore:
         except asyncio.CancelledError:
             self._give_back(claim)
             raise
-        said = reply[0].decode()
-        return unpack(reply[1]) if said == "kept" else Standing(said)
+        if reply[0] != b"kept":
+            return Standing(reply[0].decode())
+        try:
+            return unpack(reply[1])
+        except ValueError:  # another version's, and the request was served all the same
+            return Standing.SPENT
 
     async def renew(self, claim: Claim) -> bool:
         """Hold a claim for another lease."""
