@@ -168,7 +168,7 @@ class RedisLink:
         """Do `work` in the background, until `aclose`."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)  # or nobody would hold it
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._is_over)
         return task
 
     async def aclose(self) -> None:
@@ -182,6 +182,11 @@ class RedisLink:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._clients.aclose()
+
+    def _is_over(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # or asyncio logs what a cancelled caller did not hear
 
     def _probed(self, _: object) -> None:
         self._is_probing = False

@@ -1,5 +1,7 @@
 """Keys in a real Valkey: what is there, and what happens when it is not."""
 
+import asyncio
+import gc
 import re
 import socket
 import time
@@ -338,6 +340,32 @@ async def test_while_redis_is_down_one_call_at_a_time_finds_out(own: Valkey) -> 
     connections = len(store._link._tasks)  # noqa: SLF001 - nothing is left of them
     assert connections == 0
     assert sum(span < refused[-1] / 2 for span in refused) == 49
+    own.resume()
+    await store.aclose()
+
+
+@on_asyncio
+async def test_what_a_caller_who_is_gone_does_not_hear_is_not_logged(
+    own: Valkey,
+) -> None:
+    said: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: said.append(context["message"]))
+    store = store_at(own, timeout=0.08)
+    await at_last(lambda: is_connected(store))
+    own.pause()
+    caller = loop.create_task(store.renew(Claim("a", "x", "1")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    caller.cancel()
+    with suppress(asyncio.CancelledError):
+        await caller
+    tasks = store._link._tasks  # noqa: SLF001 - nobody else can tell
+    while tasks:
+        await asyncio.wait(tasks)
+        await asyncio.sleep(0)
+    gc.collect()
+    assert said == []
     own.resume()
     await store.aclose()
 
