@@ -4,7 +4,6 @@ Real servers that are broken and mended, while a crowd asks a limiter of each po
 README.md says what it shows and what it does not.
 """
 
-import argparse
 import asyncio
 import logging
 import sys
@@ -19,7 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.figures import Verdict
-from benchmarks.report import Run, bars, console, save, section
+from benchmarks.options import options
+from benchmarks.report import Run, bars, end, section
 from benchmarks.rounds import Plan
 from server_kit.ratelimit.limiter import TIMEOUT
 from server_kit.ratelimit.quota import Outage
@@ -71,13 +71,8 @@ class Row:
 
 def main() -> int:
     """Live through everything and print it; with `--check` return 1 if a bar fails."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults")
-    parser.add_argument("--quick", action="store_true", help="one round")
-    parser.add_argument(
-        "--check", action="store_true", help="exit with 1 if a bar fails"
-    )
-    arguments = parser.parse_args()
-    plan = QUICK if arguments.quick else FULL
+    told = options("faults").parse_args()
+    plan = QUICK if told.quick else FULL
     # What the kit says is counted; shown, it would be most of what there is to see.
     logger = logging.getLogger("server_kit")
     logger.propagate = False
@@ -86,11 +81,7 @@ def main() -> int:
     rows, lines = _lived_through(plan)
     run.bars = [bar for row in rows for bar in _verdicts(row)]
     run.more = {"faults": [asdict(row) for row in rows], "lines": lines}
-    terminal = console()
-    terminal.print(_table(run, rows, lines))
-    if not arguments.quick:
-        terminal.print(f"raw: {save(run)}")
-    return 1 if arguments.check and not run.holds else 0
+    return end(run, _table(run, rows, lines), told)
 
 
 def _lived_through(plan: Plan) -> tuple[list[Row], dict[str, list[str]]]:

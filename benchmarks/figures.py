@@ -29,6 +29,11 @@ class Figures:
     adds: float
     """µs of CPU over the bare one."""
 
+    @property
+    def per_second(self) -> float:
+        """Calls of all callers together."""
+        return 1e6 / self.wall
+
 
 def figures(samples: Samples) -> dict[str, Figures]:
     """Return the figures of each contender."""
@@ -56,11 +61,18 @@ class Verdict:
     """What was measured: a heading of the table."""
     contender: str
     claim: str
-    """What is to be at most `bar`."""
+    """What is held against the bar."""
     value: float
     bar: float
+    is_least: bool = False
+    """Whether the value must be at least the bar; else at most."""
 
     @property
     def holds(self) -> bool:
         """Whether it does."""
-        return self.value <= self.bar
+        return self.value >= self.bar if self.is_least else self.value <= self.bar
+
+    @property
+    def limit(self) -> str:
+        """The bar in words."""
+        return f"at {'least' if self.is_least else 'most'} {self.bar:.3g}"

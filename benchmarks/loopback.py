@@ -4,11 +4,9 @@ The whole client, down to its sockets: one caller, and a crowd of them, on conne
 that are kept alive. README.md says what it shows and what it does not.
 """
 
-import argparse
 import asyncio
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any, Final, get_args
 
@@ -17,14 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks import answerer
-from benchmarks.charts import bar_chart
 from benchmarks.figures import BARE, Figures, figures
+from benchmarks.options import options
 from benchmarks.peers import clients, left_out
-from benchmarks.report import Run, console, save, section
-from benchmarks.rounds import Plan, Repeat, Samples, measure
+from benchmarks.report import Run, console, end, section
+from benchmarks.rounds import Plan, Repeat, Samples, measure, side_by_side
 from benchmarks.setting import Family, Setting
 
-FULL: Final = Plan(rounds=20, calls=640)
+FULL: Final = Plan(rounds=12, calls=320)
 QUICK: Final = Plan(rounds=3, calls=64)
 
 CROWDS: Final = (1, 32)
@@ -54,34 +52,15 @@ class Crowd:
 
 def main() -> int:
     """Measure everything and print it; with `--check` return 1 if a bar fails."""
-    arguments = _arguments()
-    plan = QUICK if arguments.quick else FULL
-    terminal = console()
+    told = options("loopback").parse_args()
+    plan = QUICK if told.quick else FULL
     run = Run("loopback", "Calls over loopback", plan, _PACKAGES)
-    with answerer.running() as url, terminal.status("") as status:
+    with answerer.running() as url, console().status("") as status:
         for crowd in _crowds():
             status.update(f"{crowd}: {plan.rounds} rounds")
             run.samples[crowd] = asyncio.run(_samples(crowd, url, plan))
             run.left_out[crowd] = left_out(crowd.setting)
-    run.more["calls_per_second"] = rates = _rates(run)
-    terminal.print(_table(run))
-    if not arguments.quick:
-        terminal.print(f"raw: {save(run)}")
-        terminal.print(f"chart: {_chart(run, rates)}")
-    return 1 if arguments.check and not run.holds else 0
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.loopback")
-    parser.add_argument(
-        "--quick", action="store_true", help="a few seconds, too few to say anything"
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="exit with 1 if a bar does not hold; it has none, but every call must",
-    )
-    return parser.parse_args()
+    return end(run, _table(run), told)
 
 
 def _crowds() -> list[Crowd]:
@@ -104,34 +83,11 @@ async def _samples(crowd: Crowd, url: str, plan: Plan) -> Samples:
 
 
 def _repeat(client: Any, url: str, callers: int) -> Repeat:
-    async def several(calls: int) -> None:
-        for _ in range(calls):
-            response = await client.get(url)
-            assert response.status_code == _OK
+    async def call(url: str) -> None:
+        response = await client.get(url)
+        assert response.status_code == _OK
 
-    async def repeat(calls: int) -> None:
-        each = calls // callers
-        await asyncio.gather(*(several(each) for _ in range(callers)))
-
-    return repeat
-
-
-def _per_second(found: Figures) -> float:
-    return 1e6 / found.wall
-
-
-def _rates(run: Run) -> dict[str, dict[str, float]]:
-    return {
-        str(crowd): {
-            name: round(_per_second(found), 1)
-            for name, found in figures(samples).items()
-        }
-        for crowd, samples in run.samples.items()
-    }
-
-
-def _chart(run: Run, rates: dict[str, dict[str, float]]) -> Path:
-    return bar_chart(run.name, run.title, "calls a second", rates)
+    return side_by_side(call, [url] * callers)
 
 
 def _table(run: Run) -> Table:
@@ -153,7 +109,7 @@ def _table(run: Run) -> Table:
 
 def _cells(name: str, found: Figures) -> tuple[str, ...]:
     low, high = found.spread
-    rate, cpu = f"{_per_second(found):.0f}", f"{found.cpu:.0f}"
+    rate, cpu = f"{found.per_second:.0f}", f"{found.cpu:.0f}"
     spread = f"{low:.0f} to {high:.0f}"
     if name == BARE:
         return rate, "", cpu, spread, "", ""

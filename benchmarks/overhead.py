@@ -4,7 +4,6 @@ Over a stub transport, where nothing is measured but Python, and over loopback, 
 request leaves the process. README.md says what it shows and what it does not.
 """
 
-import argparse
 import asyncio
 import sys
 from collections.abc import Mapping
@@ -16,8 +15,9 @@ from rich.table import Table
 from benchmarks import answerer
 from benchmarks.figures import Verdict, figures
 from benchmarks.memory import bytes_per_origin
+from benchmarks.options import options
 from benchmarks.peers import GLUE, OURS, WITH_AIOHTTP, clients, left_out
-from benchmarks.report import Run, bars, console, row, save, section, table
+from benchmarks.report import Run, bars, console, end, row, section, table
 from benchmarks.rounds import Plan, Repeat, Samples, measure
 from benchmarks.setting import Colour, Family, Over, Setting
 
@@ -41,12 +41,11 @@ _PACKAGES: Final = (
 
 def main() -> int:
     """Measure everything and print it; with `--check` return 1 if a bar fails."""
-    arguments = _arguments()
-    plan = QUICK if arguments.quick else FULL
-    terminal = console()
+    told = options("overhead").parse_args()
+    plan = QUICK if told.quick else FULL
     run = Run("overhead", "One call that goes well", plan, _PACKAGES)
     memory: dict[str, dict[str, float]] = {}
-    with answerer.running() as url, terminal.status("") as status:
+    with answerer.running() as url, console().status("") as status:
         for setting in _settings():
             status.update(f"{setting}: {plan.rounds} rounds")
             target = url if setting.over == "loopback" else _STUB_URL
@@ -60,10 +59,7 @@ def main() -> int:
             kib = kept[OURS] / 1024
             run.bars.append(Verdict(family, OURS, "KiB", kib, KIB_PER_ORIGIN))
     run.more["bytes_per_idle_origin"] = memory
-    terminal.print(_with_memory(table(run), run, memory))
-    if not arguments.quick:
-        terminal.print(f"raw: {save(run)}")
-    return 1 if arguments.check and not run.holds else 0
+    return end(run, _with_memory(table(run), run, memory), told)
 
 
 def _with_memory(
@@ -75,17 +71,6 @@ def _with_memory(
             cell = f"{count / 1024:.2f} KiB"
             row(grid, f"{name}, {family}", cell, bars(run, family, name))
     return grid
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead")
-    parser.add_argument(
-        "--quick", action="store_true", help="a few seconds, too few to say anything"
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="exit with 1 if a bar does not hold"
-    )
-    return parser.parse_args()
 
 
 def _settings() -> list[Setting]:

@@ -4,23 +4,21 @@ One Valkey of its own, over loopback, and nothing is ever refused. README.md say
 it shows and what it does not.
 """
 
-import argparse
 import asyncio
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from benchmarks.charts import bar_chart
 from benchmarks.figures import BARE, Verdict, figures
-from benchmarks.report import Run, bars, console, row, save, section, table
-from benchmarks.rounds import Plan, Repeat, measure
+from benchmarks.options import options
+from benchmarks.report import Run, bars, end, row, section, table
+from benchmarks.rounds import Plan, measure, side_by_side
 from server_kit import Lease, RateLimiter
 from tests.server.valkey import Valkey, valkey
 
@@ -63,23 +61,13 @@ Decide = Callable[[str], Awaitable[object]]
 
 def main() -> int:
     """Measure everything and print it; with `--check` return 1 if a bar fails."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ratelimit")
-    parser.add_argument("--quick", action="store_true", help="seconds, says nothing")
-    parser.add_argument(
-        "--check", action="store_true", help="exit with 1 if a bar fails"
-    )
-    arguments = parser.parse_args()
+    told = options("ratelimit").parse_args()
     with valkey() as server:
-        run = asyncio.run(_measured(server, QUICK if arguments.quick else FULL))
-    terminal = console()
+        run = asyncio.run(_measured(server, QUICK if told.quick else FULL))
     grid = table(run)
     section(grid, LEASED)
     row(grid, KIT, f"{run.more['round_trips']:.4f}", bars(run, LEASED, KIT))
-    terminal.print(grid)
-    if not arguments.quick:
-        terminal.print(f"raw: {save(run)}")
-        terminal.print(f"chart: {_chart(run)}")
-    return 1 if arguments.check and not run.holds else 0
+    return end(run, grid, told)
 
 
 async def _measured(server: Valkey, plan: Plan) -> Run:
@@ -91,9 +79,9 @@ async def _measured(server: Valkey, plan: Plan) -> Run:
         (SHARED, crowd[:1] * _CROWD),
         (APART, crowd),
     ):
-        repeats = {name: _repeat(it, keys) for name, it in contenders.items()}
+        repeats = {name: side_by_side(it, keys) for name, it in contenders.items()}
         run.samples[where] = await measure(repeats, plan, Random())
-    repeats = {name: _repeat(it, crowd[:1]) for name, it in _in_memory().items()}
+    repeats = {name: side_by_side(it, crowd[:1]) for name, it in _in_memory().items()}
     run.samples[MEMORY] = await measure(repeats, plan, Random())
     run.more["round_trips"] = await _round_trips(server)
     run.bars = _verdicts(run)
@@ -113,28 +101,6 @@ def _verdicts(run: Run) -> list[Verdict]:
         Verdict(MEMORY, KIT, "µs", figures(run.samples[MEMORY])[KIT].cpu, IN_MEMORY),
         Verdict(LEASED, KIT, "round trips", run.more["round_trips"], ROUND_TRIPS),
     ]
-
-
-def _chart(run: Run) -> Path:
-    walls = {
-        str(where): {name: found.wall for name, found in figures(samples).items()}
-        for where, samples in run.samples.items()
-    }
-    return bar_chart("ratelimit", run.title, "µs a decision", walls)
-
-
-def _repeat(decide: Decide, callers: list[str]) -> Repeat:
-    """Return what makes calls on these keys, a caller each."""
-
-    async def several(key: str, calls: int) -> None:
-        for _ in range(calls):
-            await decide(key)
-
-    async def repeat(calls: int) -> None:
-        each = calls // len(callers)
-        await asyncio.gather(*(several(key, each) for key in callers))
-
-    return repeat
 
 
 async def _in_redis(url: str) -> Mapping[str, Decide]:

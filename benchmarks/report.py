@@ -1,14 +1,8 @@
-"""One table to look at, and one file to keep."""
+"""The end of a run: a table to look at, a file to keep, and whether the bars hold."""
 
-import json
-import os
-import platform
-import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Final
 
 from rich import box
@@ -17,9 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.figures import BARE, Figures, Verdict, figures
+from benchmarks.kept import keep
 from benchmarks.rounds import Plan, Samples
-
-RESULTS: Final = Path(__file__).parent / "results"
 
 _WIDTH: Final = 132  # of what is not a terminal: a pipe, a file
 
@@ -111,33 +104,13 @@ def _cells(name: str, found: Figures) -> tuple[str, ...]:
     )
 
 
-def save(run: Run) -> Path:
-    """Keep everything that was measured; return where."""
-    return keep(run.name, run.packages, _plain(run))
-
-
-def keep(name: str, packages: Iterable[str], found: Mapping[str, Any]) -> Path:
-    """Keep what was found, with versions and machine; return where.
-
-    Args:
-        name: What the file is called by.
-        packages: Whose versions matter.
-        found: What JSON can hold.
-
-    """
-    now = datetime.now(UTC)
-    python = "py" + "".join(platform.python_version_tuple()[:2])
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{now:%Y%m%dT%H%M%SZ}-{python}.json"
-    kept = {
-        "at": now.isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "machine": _machine(),
-        "versions": _versions(packages),
-        **found,
-    }
-    path.write_text(json.dumps(kept) + "\n")
-    return path
+def end(run: Run, grid: Table, told: Namespace) -> int:
+    """Show the table of a run and keep the rest; return what to exit with."""
+    terminal = console()
+    terminal.print(grid)
+    if not told.quick:
+        terminal.print(f"raw: {keep(run.name, run.packages, _plain(run))}")
+    return 1 if told.check and not run.holds else 0
 
 
 def _plain(run: Run) -> dict[str, Any]:
@@ -167,38 +140,3 @@ def _plain(run: Run) -> dict[str, Any]:
             for bar in run.bars
         ],
     }
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    return subprocess.check_output(command, text=True).strip()
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
-        "system": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg(),
-    }
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo")
-    if lines.exists():
-        for line in lines.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _versions(packages: Iterable[str]) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found

@@ -4,9 +4,10 @@ So what the machine does meanwhile hits all alike, and a figure is the median of
 rounds, each against the bare contender of the same round.
 """
 
+import asyncio
 import gc
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -35,6 +36,25 @@ Samples = dict[str, list[Sample]]
 
 Repeat = Callable[[int], Awaitable[None]]
 """Makes so many calls, in its own way: one after the other, or side by side."""
+
+
+def side_by_side(
+    call: Callable[[str], Awaitable[object]], callers: Sequence[str]
+) -> Repeat:
+    """Return what has several callers share the calls, each with a word of its own.
+
+    Each calls again as soon as it has its answer.
+    """
+
+    async def several(word: str, calls: int) -> None:
+        for _ in range(calls):
+            await call(word)
+
+    async def repeat(calls: int) -> None:
+        each = calls // len(callers)
+        await asyncio.gather(*(several(word, each) for word in callers))
+
+    return repeat
 
 
 async def measure(contenders: Mapping[str, Repeat], plan: Plan, rng: Random) -> Samples:

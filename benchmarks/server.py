@@ -4,7 +4,6 @@ A trivial Starlette route, called in process by hand: what is measured is what s
 around it. README.md says what it shows and what it does not.
 """
 
-import argparse
 import asyncio
 import io
 import logging
@@ -22,7 +21,8 @@ from starlette.routing import Route
 
 import server_kit
 from benchmarks.figures import BARE, Verdict, figures
-from benchmarks.report import Run, console, save, table
+from benchmarks.options import options
+from benchmarks.report import Run, end, table
 from benchmarks.rounds import Plan, Repeat, Samples, measure
 
 FULL: Final = Plan(rounds=100, calls=200)
@@ -48,22 +48,13 @@ App = Callable[..., Awaitable[None]]
 
 def main() -> int:
     """Measure everything and print it; with `--check` return 1 if a bar fails."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.server")
-    parser.add_argument("--quick", action="store_true", help="a second, says nothing")
-    parser.add_argument(
-        "--check", action="store_true", help="exit with 1 if a bar fails"
-    )
-    arguments = parser.parse_args()
-    plan = QUICK if arguments.quick else FULL
+    told = options("server").parse_args()
+    plan = QUICK if told.quick else FULL
     run = Run("server", "One request that goes well", plan, _PACKAGES)
     samples = asyncio.run(_samples(plan))
     run.samples[_WHERE] = samples
     run.bars = _verdicts(samples)
-    terminal = console()
-    terminal.print(table(run))
-    if not arguments.quick:
-        terminal.print(f"raw: {save(run)}")
-    return 1 if arguments.check and not run.holds else 0
+    return end(run, table(run), told)
 
 
 async def _samples(plan: Plan) -> Samples:

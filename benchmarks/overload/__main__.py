@@ -4,7 +4,6 @@ The real clients and the real kit, in virtual time. ../README.md says what it sh
 what it does not.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
@@ -20,13 +18,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.charts import line_chart
+from benchmarks.kept import keep
+from benchmarks.options import options
 from benchmarks.overload.plan import FULL, QUICK, Plan
 from benchmarks.overload.policies import CONTENDERS, OURS, Contender
 from benchmarks.overload.scenario import Scale, Scenario
-from benchmarks.overload.summary import Gate, Summary, gates, share, summarize
+from benchmarks.overload.summary import Gate, Summary, gates, summarize
 from benchmarks.overload.world import Record, play
-from benchmarks.report import console, keep
+from benchmarks.report import console
 
 _PACKAGES: Final = ("httpx", "anyio", "pydantic", "tenacity", "httpx-retries")
 _HEADS: Final = ("meanwhile", "at the end", "tries", "recovers in")
@@ -40,7 +39,9 @@ def main() -> int:
     Without `--check` as well, where the control group comes back: then nothing was
     shown.
     """
-    arguments = _arguments()
+    parser = options("overload")
+    parser.add_argument("--workers", type=int, default=2, help="processes, at once")
+    arguments = parser.parse_args()
     plan = QUICK if arguments.quick else FULL
     scale = Scale()
     terminal = console()
@@ -62,8 +63,6 @@ def main() -> int:
             for contender, records in runs.items()
         }
         terminal.print(_table(scenario, scale, found, own))
-        if not arguments.quick:
-            terminal.print(f"chart: {_chart(scenario, scale, runs)}")
     seconds = time.perf_counter() - began
     terminal.print(f"{seconds:.0f} s, {arguments.workers} at a time")
     if not arguments.quick:
@@ -79,14 +78,6 @@ def main() -> int:
         terminal.print("The control group came back: this shows nothing.")
         return 1
     return 1 if arguments.check and failed else 0
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.overload", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one seed, two scenarios")
-    parser.add_argument("--check", action="store_true", help="fail if a bar does not")
-    parser.add_argument("--workers", type=int, default=2, help="processes, at once")
-    return parser.parse_args()
 
 
 def _played(plan: Plan, scale: Scale, workers: int) -> Iterator[tuple[Scenario, Runs]]:
@@ -156,22 +147,6 @@ def _bar(gate: Gate) -> Text:
     side = "least" if gate.is_least else "most"
     text = f"{verdict}: {gate.claim} {gate.value:.3g}, at {side} {gate.bar:.3g}"
     return Text(text, "green" if gate.holds else "bold red")
-
-
-def _chart(scenario: Scenario, scale: Scale, runs: Runs) -> Path:
-    lines = {
-        contender.name: [
-            median(share(one.good, one.offered, at, at + 1) for one in records)
-            for at in range(int(scale.over))
-        ]
-        for contender, records in runs.items()
-    }
-    return line_chart(
-        f"overload-{scenario.name}",
-        f"Answers in time, of those asked for: {scenario.title}",
-        lines,
-        shaded=(scale.begins, scale.ends),
-    )
 
 
 if __name__ == "__main__":
