@@ -1,76 +1,80 @@
-"""Figures as pictures: SVG, the same bytes for the same figures."""
+"""How figures are drawn: as SVG, in the same bytes for the same figures.
+
+What is drawn of each benchmark stands in `pictures.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-CHARTS: Final = Path(__file__).parent / "charts"
-
 _OURS: Final = "#0b7285"
 _OTHERS: Final = "#adb5bd"
 _ROW: Final = 0.32  # inches
-_LINES: Final = ("#e8590c", "#c2255c", "#868e96", "#5f3dc4", "#2b8a3e", "#e67700")
+_LINES: Final = (
+    *("#e8590c", "#c2255c", "#868e96", "#5f3dc4"),
+    *("#2b8a3e", "#f2b90f", "#8d5524", "#f783ac"),
+)
 _SMOOTHED: Final = 3  # seconds
+_WHOLE: Final = 100
+"""From where on a tenth says nothing."""
+
+Drawn = Any
+"""A figure of matplotlib, which brings no types."""
 
 
 def bar_chart(
-    name: str, title: str, unit: str, figures: Mapping[str, Mapping[str, float]]
-) -> Path:
+    title: str, unit: str, figures: Mapping[str, Mapping[str, float]]
+) -> Drawn:
     """Draw a panel of bars for each setting, a bar for each contender in it.
 
     Args:
-        name: What the file is called by.
         title: Above all panels.
         unit: Of the figures.
         figures: By setting, and in it by contender; ours begin with server_kit or
             resilient_http.
-
-    Returns:
-        Where it is.
 
     """
     plots = _matplotlib()
     rows = [len(it) for it in figures.values()]
     size = (9, _ROW * sum(rows) + 0.9 * len(rows) + 0.5)
     picture, panels = plots.subplots(
-        len(rows), 1, figsize=size, squeeze=False, height_ratios=rows
+        len(rows),
+        1,
+        figsize=size,
+        squeeze=False,
+        height_ratios=rows,
+        layout="constrained",
     )
     picture.suptitle(title, x=0.01, ha="left", weight="bold")
     for panel, (setting, found) in zip(panels[:, 0], figures.items(), strict=True):
         names = list(found)[::-1]
         values = [found[it] for it in names]
         drawn = panel.barh(names, values, color=[_colour(it) for it in names])
-        panel.bar_label(drawn, fmt="%.1f", padding=3, fontsize=8)
+        panel.bar_label(drawn, fmt=_label, padding=3, fontsize=8)
         panel.set_title(f"{setting}: {unit}", loc="left", fontsize=9)
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
         panel.margins(x=0.1)
-    picture.tight_layout()
-    return _saved(picture, name)
+    return picture
 
 
 def line_chart(
-    name: str,
     title: str,
     lines: Mapping[str, Sequence[float]],
     *,
     shaded: tuple[float, float],
-) -> Path:
+) -> Drawn:
     """Draw shares over time, a line for each contender.
 
     Args:
-        name: What the file is called by.
         title: Above it.
         lines: By contender, a share for each second; the last is drawn on top.
         shaded: From which second to which the background is darker.
 
-    Returns:
-        Where it is.
-
     """
     plots = _matplotlib()
-    picture, panel = plots.subplots(figsize=(9, 4))
+    picture, panel = plots.subplots(figsize=(9, 4), layout="constrained")
     panel.set_title(title, loc="left", weight="bold", fontsize=10)
     panel.axvspan(*shaded, color="#f1f3f5")
     others = iter(_LINES * len(lines))
@@ -88,8 +92,15 @@ def line_chart(
     panel.tick_params(labelsize=8)
     panel.spines[["top", "right"]].set_visible(False)
     panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
-    picture.tight_layout()
-    return _saved(picture, name)
+    return picture
+
+
+def save(drawn: Drawn, path: Path, source: str) -> None:
+    """Write what was drawn to a file, which names where its figures are from."""
+    path.parent.mkdir(exist_ok=True)
+    # Without the date, which would be another each time.
+    drawn.savefig(path, metadata={"Date": None, "Source": source})
+    _matplotlib().close(drawn)
 
 
 def _matplotlib() -> Any:
@@ -106,8 +117,5 @@ def _colour(contender: str) -> str:
     return _OURS if ours else _OTHERS
 
 
-def _saved(picture: Any, name: str) -> Path:
-    CHARTS.mkdir(exist_ok=True)
-    path = CHARTS / f"{name}.svg"
-    picture.savefig(path, metadata={"Date": None})
-    return path
+def _label(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= _WHOLE else f"{value:.1f}"
