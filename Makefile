@@ -17,10 +17,10 @@ help:
 	@echo "make lint    ruff, format and rules"
 	@echo "make types   mypy over everything, pyright over the public API"
 	@echo "make wheel   build the wheel and try it outside the checkout"
-	@echo "make bench   what a call costs, beside plain httpx and its peers (minutes)"
+	@echo "make bench   what calls, requests, decisions and overloads cost, beside peers (under 10 minutes)"
 	@echo "make faults  what a rate limit does under every fault of a real Redis (under 60 s)"
 	@echo "make fuzz    all that reads what others send, fuzzed for 20 s; SECONDS=3600 make fuzz for longer"
-	@echo "make overload  who comes back from an overload and who does not, in virtual time (minutes)"
+	@echo "make overload  of make bench, who comes back from an overload and who does not (minutes)"
 	@echo "make lock    pin the development dependencies anew"
 
 # Reproducible: the versions and hashes in requirements-dev.txt, and nothing else.
@@ -76,10 +76,7 @@ wheel: $(READY)
 	bash .ci/smoke
 
 bench: $(BENCH)/.ready
-	$(BENCH)/bin/python -m benchmarks.overhead
-	$(BENCH)/bin/python -m benchmarks.loopback
-	$(BENCH)/bin/python -m benchmarks.server
-	$(BENCH)/bin/python -m benchmarks.ratelimit
+	$(BENCH)/bin/python -m benchmarks
 
 faults: $(READY)
 	$(BIN)/python -m benchmarks.faults
