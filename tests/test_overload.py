@@ -1,9 +1,11 @@
 """The world of benchmarks/overload, smaller: does it collapse, and do we come back?"""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
 
+from benchmarks.overload.plan import FULL, QUICK
 from benchmarks.overload.policies import LOOP, NONE, OURS, Contender
 from benchmarks.overload.scenario import DROP, SPIKE, Scale, Scenario
 from benchmarks.overload.summary import Summary, summarize
@@ -52,3 +54,20 @@ def test_ours_answers_while_it_lasts_and_is_back_at_once(scenario: Scenario) -> 
     assert run.recovered_in <= 5
     assert run.last >= 0.95
     assert run.tries_last <= 1.05
+
+
+def test_ours_is_played_with_five_seeds_and_most_others_with_one() -> None:
+    played = {one.name: list(seeds) for one, seeds in FULL.of(DROP)}
+    assert played[OURS.name] == [1, 2, 3, 4, 5]
+    assert played[NONE.name] == [1]
+    assert LOOP.name not in played
+
+
+def test_who_is_chosen_is_played_and_with_which_seeds() -> None:
+    plan = replace(QUICK, chosen=[LOOP, NONE], seeds=range(11, 13))
+    assert list(plan.of(SPIKE)) == [(LOOP, range(11, 13)), (NONE, range(11, 13))]
+    chosen_alone = replace(QUICK, chosen=[NONE])
+    assert list(chosen_alone.of(SPIKE)) == [(NONE, range(1, 2))]
+    seeds_alone = replace(QUICK, seeds=range(11, 13))
+    assert (OURS, range(11, 13)) in list(seeds_alone.of(SPIKE))
+    assert NONE not in dict(seeds_alone.of(SPIKE))

@@ -6,9 +6,10 @@ what it does not.
 
 import sys
 import time
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from multiprocessing import get_context
 from statistics import median
@@ -22,7 +23,7 @@ from benchmarks.kept import keep
 from benchmarks.options import options
 from benchmarks.overload.plan import FULL, QUICK, Plan
 from benchmarks.overload.policies import CONTENDERS, OURS, Contender
-from benchmarks.overload.scenario import Scale, Scenario
+from benchmarks.overload.scenario import SCENARIOS, Scale, Scenario
 from benchmarks.overload.summary import Gate, Summary, gates, summarize
 from benchmarks.overload.world import Record, play
 from benchmarks.report import console
@@ -39,10 +40,12 @@ def main() -> int:
     Without `--check` as well, where the control group comes back: then nothing was
     shown.
     """
-    parser = options("overload")
-    parser.add_argument("--workers", type=int, default=2, help="processes, at once")
-    arguments = parser.parse_args()
+    arguments = _arguments()
     plan = QUICK if arguments.quick else FULL
+    is_whole = plan is FULL
+    chosen = _chosen(arguments)
+    if chosen:
+        plan, is_whole = replace(plan, **chosen), False
     scale = Scale()
     terminal = console()
     began = time.perf_counter()
@@ -65,7 +68,7 @@ def main() -> int:
         terminal.print(_table(scenario, scale, found, own))
     seconds = time.perf_counter() - began
     terminal.print(f"{seconds:.0f} s, {arguments.workers} at a time")
-    if not arguments.quick:
+    if is_whole:
         told = {
             "seconds": round(seconds),
             "scale": asdict(scale),
@@ -78,6 +81,47 @@ def main() -> int:
         terminal.print("The control group came back: this shows nothing.")
         return 1
     return 1 if arguments.check and failed else 0
+
+
+def _arguments() -> Namespace:
+    parser = options("overload")
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        choices=[one.name for one in SCENARIOS],
+        help="only this; more than once for more. What is chosen is not kept",
+    )
+    parser.add_argument(
+        "--contender",
+        action="append",
+        choices=[one.name for one in CONTENDERS],
+        help="only this, in every scenario; likewise",
+    )
+    parser.add_argument(
+        "--seeds", type=_seeds, metavar="11-20", help="these, whoever is played"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes, at once")
+    return parser.parse_args()
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition("-")
+    seeds = range(int(first), int(last or first) + 1)
+    if not seeds:
+        raise ArgumentTypeError(f"no seed is in {text}")
+    return seeds
+
+
+def _chosen(arguments: Namespace) -> dict[str, Any]:
+    """Return what is played instead of all."""
+    chosen: dict[str, Any] = {}
+    if arguments.scenario:
+        chosen["scenarios"] = [it for it in SCENARIOS if it.name in arguments.scenario]
+    if arguments.contender:
+        chosen["chosen"] = [it for it in CONTENDERS if it.name in arguments.contender]
+    if arguments.seeds:
+        chosen["seeds"] = arguments.seeds
+    return chosen
 
 
 def _played(plan: Plan, scale: Scale, workers: int) -> Iterator[tuple[Scenario, Runs]]:

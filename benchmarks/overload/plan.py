@@ -39,13 +39,17 @@ class Plan:
     ours: int
     control: int
     others: int
+    chosen: Sequence[Contender] = ()
+    """Who is played, in every scenario. Empty: who has a part in it."""
+    seeds: Sequence[int] = ()
+    """With which seeds, instead. Empty: as many as there are for whom."""
 
-    def of(self, scenario: Scenario) -> Iterator[tuple[Contender, range]]:
+    def of(self, scenario: Scenario) -> Iterator[tuple[Contender, Sequence[int]]]:
         """Return who is played in a scenario, and with which seeds."""
-        for contender in policies.CONTENDERS:
-            count = self._count(contender)
-            if contender in _CAST[scenario] and contender.is_installed and count > 0:
-                yield contender, range(1, count + 1)
+        for contender in self.chosen or _CAST[scenario]:
+            count = max(self._count(contender), 1 if self.chosen else 0)
+            if contender.is_installed and count > 0:
+                yield contender, self.seeds or range(1, count + 1)
 
     def _count(self, contender: Contender) -> int:
         if contender is policies.OURS:
