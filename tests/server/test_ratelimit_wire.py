@@ -14,7 +14,7 @@ A, B = Part("a", 100, MINUTE, 1), Part("b", 7, 1_000, 3)
 def pack(*requests: Request) -> tuple[list[str], list[int], list[str | bytes]]:
     """Return keys, numbers and names."""
     keys, args = packed(requests, beat="", replicas="replicas", now="5")
-    now, beat, numbers, *names = args
+    numbers, now, beat, *names = args
     assert (now, beat) == ("5", "")
     assert isinstance(numbers, bytes)
     return keys, [*map(int, unpack_numbers(f"<{len(numbers) // 8}d", numbers))], names
@@ -57,7 +57,12 @@ def test_a_lease_says_what_is_wanted_and_what_is_over() -> None:
 
 def test_a_beat_brings_the_key_of_the_replicas() -> None:
     keys, args = packed([Request((A,))], beat="me", replicas="replicas", now="")
-    assert (keys, args[:2]) == (["a", "replicas"], ["", "me"])
+    assert (keys, args[1:]) == (["a", "replicas"], ["", "me"])
+
+
+def test_what_most_requests_say_is_numbers_alone() -> None:
+    keys, args = packed([Request((A,))], beat="", replicas="replicas", now="")
+    assert (keys, len(args)) == (["a"], 1)
 
 
 def test_a_reply_is_read_in_the_order_of_its_requests() -> None:

@@ -8,7 +8,7 @@
 -- a time to live. Within a script it is always the same time.
 
 local function account_now(told)
-  if told ~= '' then
+  if told and told ~= '' then
     return tonumber(told)
   end
   local time = redis.call('TIME')

@@ -1,9 +1,7 @@
 -- Decide on any number of requests, each about one or several quotas: all or nothing.
 --
 -- KEYS     the accounts; and last the living replicas, if there is a beat
--- ARGV     the time to go by in microseconds, '' for the server's own
---          the name of the process that is alive, '' for no beat
---          numbers, as doubles in one string:
+-- ARGV     numbers, as doubles in one string:
 --            of each account, limit and window in microseconds
 --            then of each request
 --              its kind: 0 charges, 1 sets aside, 2 sets aside more than it charges
@@ -11,8 +9,11 @@
 --              microseconds until what it sets aside expires
 --              of each quota, number of its account and cost; only of use for 2: units
 --              to set aside beside the cost, at most, and what the last such hold came to
+--          the time to go by in microseconds, '' for the server's own
+--          the name of the process that is alive, '' for no beat
 --          then for each request that sets aside, the name of the hold; for 2, of each
 --          quota also that of the last such hold, or ''
+--          (without any of the last three there are only the numbers)
 -- Returns  integers of 64 bits in one string: the number of living replicas, 0 without a
 --          beat; then for each quota of each request: wait, units used, reset, units set
 --          aside, units held by anyone
@@ -21,18 +22,18 @@ local ALIVE = 10000000 -- microseconds after its last beat
 local CHARGES, AHEAD = 0, 2
 local TOLD = '<i8i8i8i8i8'
 
-local now = account_now(ARGV[1])
+local now = account_now(ARGV[2])
 local last, alive = #KEYS, 0
-if ARGV[2] ~= '' then
+if ARGV[3] and ARGV[3] ~= '' then
   local replicas = KEYS[last]
   last = last - 1
-  redis.call('ZADD', replicas, now, ARGV[2])
+  redis.call('ZADD', replicas, now, ARGV[3])
   redis.call('ZREMRANGEBYSCORE', replicas, '-inf', now - ALIVE)
   redis.call('PEXPIRE', replicas, ALIVE / 1000)
   alive = redis.call('ZCARD', replicas)
 end
 
-local numbers, at = ARGV[3], 1
+local numbers, at = ARGV[1], 1
 local accounts = {}
 for i = 1, last do
   local limit, window

@@ -51,15 +51,16 @@ class Lane:
         Cancelled before the request was sent, nothing is charged.
         """
         answer: asyncio.Future[list[Stood] | None] = self._loop.create_future()
+        can_send = self._under_way < AT_ONCE and not self._is_about_to_send
+        if can_send and self._came_alone and not self._waiting:
+            self._go([(request, answer)], self._timeout)
+            return answer
         if not self._waiting:
             self._since = self._loop.time()
         self._waiting.append((request, answer))
-        if self._under_way < AT_ONCE and not self._is_about_to_send:
-            if self._came_alone:
-                self._send()
-            else:
-                self._is_about_to_send = True
-                self._loop.call_soon(self._send)
+        if can_send:
+            self._is_about_to_send = True
+            self._loop.call_soon(self._send)
         return answer
 
     def close(self) -> None:
@@ -78,9 +79,10 @@ class Lane:
             sent = [it for it in self._waiting[:MOST] if not it[1].done()]
             del self._waiting[:MOST]
         if sent:
-            self._go(sent)
+            waited = self._loop.time() - self._since
+            self._go(sent, max(_LEAST * self._timeout, self._timeout - waited))
 
-    def _go(self, sent: "list[_Waiting]") -> None:
+    def _go(self, sent: "list[_Waiting]", within: float) -> None:
         def told(answers: Answers | None) -> None:
             self._under_way -= 1
             if answers is None:
@@ -89,18 +91,16 @@ class Lane:
                 _leave(self._waiting)
                 return
             try:
-                # Redis decides on the next while these are told.
-                self._send()
+                if self._waiting:  # Redis decides on the next while these are told
+                    self._send()
             finally:
                 for (_, answer), stood in zip(sent, answers, strict=True):
                     if not answer.done():
                         answer.set_result(stood)
 
         self._under_way += 1
-        waited = self._loop.time() - self._since
-        left = max(_LEAST * self._timeout, self._timeout - waited)
         try:
-            self._ask([request for request, _ in sent], left, told)
+            self._ask([request for request, _ in sent], within, told)
         except BaseException:
             told(None)  # or they would wait for ever
             raise

@@ -1,7 +1,6 @@
 """Requests as the words of `decide.lua`, and its reply as numbers: pure."""
 
 from collections.abc import Sequence
-from itertools import islice
 from struct import Struct
 from struct import pack as pack_numbers
 from typing import Final, NamedTuple
@@ -93,11 +92,19 @@ def pack(
     if beat:
         keys.append(replicas)
     numbers = pack_numbers(f"<{len(head) + len(body)}d", *head, *body)
-    return keys, [now, beat, numbers, *names]
+    if now or beat or names:
+        return keys, [numbers, now, beat, *names]
+    return keys, [numbers]
 
 
 def unpack(requests: Sequence[Request], reply: bytes) -> tuple[int, list[list[Stood]]]:
     """Return how many replicas live, and how the accounts of each request stood."""
     (living,) = _LIVING.unpack_from(reply)
-    stood = map(Stood._make, _STOOD.iter_unpack(reply[_LIVING.size :]))
-    return living, [list(islice(stood, len(it.parts))) for it in requests]
+    found, at = [], _LIVING.size
+    for request in requests:
+        stood = []
+        for _ in request.parts:
+            stood.append(Stood._make(_STOOD.unpack_from(reply, at)))
+            at += _STOOD.size
+        found.append(stood)
+    return living, found
