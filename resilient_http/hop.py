@@ -114,6 +114,10 @@ class Hop:
                     self._flow.close()
                 if self._origin.limiter is not None:
                     self._hand_over(self._origin.limiter)
+        elif exc_type is not None and isinstance(self._ending, Done):
+            # Cut between its answer and the caller, who cannot close the body now.
+            self._passed = self._ending.passed
+            self._conclude(Outcome.NEUTRAL, Load.UNKNOWN)
         if self._upload is not None:
             self.request.stream = self._upload.stream
 

@@ -50,6 +50,8 @@ class Sending:
     """What it reads or writes at this moment, if another thread may cut that."""
     is_dropped = False
     """Whether nobody wants to know any more what comes of it."""
+    has_failed = False
+    """Whether it ended without an answer."""
     response: Response | None = None
     error: Exception | None = None
 
@@ -147,7 +149,7 @@ class Sending:
 
     def drop(self) -> None:
         """Take in that nobody wants to know any more what comes of it."""
-        if self.response is None and self.error is None and not self.is_dropped:
+        if self.response is None and not self.has_failed and not self.is_dropped:
             attempt = Attempt(self.call.now() - self._began, None, "Dropped")
             self.call.attempts += (attempt,)
             self._note(attempt, Outcome.NEUTRAL)
@@ -190,6 +192,7 @@ class Sending:
         return self._ended(attempt, Failure(now, fault, self.copy))
 
     def _ended(self, attempt: Attempt, seen: _Seen) -> _Seen:
+        self.has_failed = True
         if not self.is_dropped:
             self.call.attempts += (attempt,)
             if self._trail is not None:

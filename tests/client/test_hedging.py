@@ -6,8 +6,16 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
-from resilient_http import Hedge, Policy, RetryBudget, RetryConfig, State
+from resilient_http import (
+    ConcurrencyLimit,
+    Hedge,
+    Policy,
+    RetryBudget,
+    RetryConfig,
+    State,
+)
 from resilient_http.events import Ended, Event, NotHedged, Sent
 from resilient_http.testing import Fixed
 from tests.client.wire import wire_server
@@ -277,6 +285,31 @@ async def test_a_cancelled_race_leaves_nothing_out(sends: int) -> None:
     assert known["breaker"]["in_flight"] == 0
 
 
+@pytest.mark.case("C7")
+@pytest.mark.parametrize("moment", range(1, 30))
+async def test_there_is_no_moment_at_which_a_cancelled_race_keeps_its_permits(
+    moment: int,
+) -> None:
+    lanes = Lanes(lambda: httpx.Response(200, stream=Held(anyio.Event())))
+    lanes.let[0].set()
+    hedged = Policy(hedge=Hedge(delay=60.0), concurrency=ConcurrencyLimit(limit=1))
+
+    async def ask() -> None:
+        async with client.stream("GET", "http://a/"):
+            pass
+
+    async with client_of(lanes, hedged, state=State()) as client:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            for _ in range(moment):
+                await checkpoint()
+            tasks.cancel_scope.cancel()
+        known = client.snapshot()["origins"].get("http://a:80")
+    if known is not None:
+        assert known["breaker"]["in_flight"] == 0
+        assert known["concurrency"]["in_flight"] == 0
+
+
 async def test_what_is_no_way_for_a_send_to_end_is_raised_as_it_is() -> None:
     def broken() -> httpx.Response:
         raise LookupError("a bug")
@@ -304,6 +337,19 @@ async def test_each_send_is_told_with_its_number() -> None:
     assert sent == [(1, False), (2, True)]
     ended = {e.attempt: e.status or e.error for e in seen if isinstance(e, Ended)}
     assert ended == {1: "Dropped", 2: 200}
+
+
+async def test_two_sends_that_run_out_of_time_together_are_two() -> None:
+    lanes = Lanes(fine, fine)
+    seen: list[Any] = []
+    policy = Policy(hedge=Hedge(delay=0.01), deadline=0.05)
+    options = {"state": State(), "listeners": [seen.append]}
+    async with client_of(lanes, policy, **options) as client:
+        with pytest.raises(httpx.TimeoutException) as caught:
+            await client.get("http://a/")
+    assert len(lanes.requests) == 2
+    assert len(vars(caught.value)["attempts"]) == 2
+    assert sum(isinstance(event, Ended) for event in seen) == 2
 
 
 async def test_the_delay_is_learned_from_what_answers_take() -> None:
