@@ -3,9 +3,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 BENCH := .venv-bench
 FUZZ := .venv-fuzz
+MUTANTS := .venv-mutants
 SECONDS ?= 20
 
-.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults overload fuzz lock clean
+.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults overload fuzz mutants lock clean
 
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
@@ -20,6 +21,7 @@ help:
 	@echo "make bench   what calls, requests, decisions and overloads cost, beside peers (under 10 minutes)"
 	@echo "make faults  what a rate limit does under every fault of a real Redis (under 60 s)"
 	@echo "make fuzz    all that reads what others send, fuzzed for 20 s; SECONDS=3600 make fuzz for longer"
+	@echo "make mutants what the tests of the decisions let pass (an hour); MODULE=breaker for one"
 	@echo "make overload  of make bench, who comes back from an overload and who does not (minutes)"
 	@echo "make lock    pin the development dependencies anew"
 
@@ -97,6 +99,15 @@ $(FUZZ)/.ready: fuzz/requirements.txt
 	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+# Sets have the same order in each run, and so has what is drawn from them.
+mutants: $(MUTANTS)/.ready
+	PYTHONHASHSEED=0 $(MUTANTS)/bin/python -m mutants $(MODULE)
+
+$(MUTANTS)/.ready: mutants/requirements.txt
+	$(PYTHON) -m venv --clear $(MUTANTS)
+	$(MUTANTS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 PIN := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --custom-compile-command 'make lock'
 
@@ -105,7 +116,8 @@ lock:
 	$(PIN) --group parity -o .ci/parity-requirements.txt
 	$(PIN) --group sdks -o .ci/sdks-requirements.txt
 	$(PIN) --extra server --group fuzz -o fuzz/requirements.txt
+	$(PIN) --extra server --group mutants -o mutants/requirements.txt
 	$(PIN) --extra aiohttp --extra httpx2 --extra server --group bench -o benchmarks/requirements.txt
 
 clean:
-	rm -rf .venv $(BENCH) $(FUZZ) dist build
+	rm -rf .venv $(BENCH) $(FUZZ) $(MUTANTS) dist build

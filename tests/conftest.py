@@ -1,6 +1,6 @@
 """What every test runs under."""
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # How fast examples are made says how busy the machine is, and nothing of the code.
 BUSY = [HealthCheck.too_slow]
@@ -16,5 +16,14 @@ settings.register_profile(
 )
 settings.register_profile(
     "thorough", max_examples=1_000, deadline=None, suppress_health_check=BUSY
+)
+settings.register_profile(  # a failure is enough: nobody reads the smallest one
+    "mutants",
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=BUSY,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile("quick")

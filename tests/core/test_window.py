@@ -62,7 +62,7 @@ def test_stays_small_under_any_traffic() -> None:
     for tick in range(1_000):
         window.record(failed=True, now=tick * 0.05)
         window.record(failed=True, now=max(0, tick * 0.05 - WIDTH))  # a slow thread
-    assert len(window._slices) <= SLICES  # noqa: SLF001 - memory has no other face
+        assert len(window._slices) <= SLICES  # noqa: SLF001 - memory has no other face
 
 
 def test_a_clock_read_before_anothers_does_not_lose_the_call() -> None:
@@ -71,3 +71,19 @@ def test_a_clock_read_before_anothers_does_not_lose_the_call() -> None:
     window.record(failed=True, now=0.5)  # read first, recorded second
     assert window.tally(2.0) == Tally(calls=2, failures=1, slow=0)
     assert window.tally(2.0 + 2 * SPAN) == Tally(0, 0, 0)
+
+
+@pytest.mark.parametrize(("failed", "slow"), [(True, False), (False, True)])
+def test_is_troubled_until_the_last_that_failed_or_was_slow_is_forgotten(
+    *, failed: bool, slow: bool
+) -> None:
+    window = SlidingWindow(SPAN)
+    window.record(failed=False, now=0)
+    assert window.is_troubled is False
+    window.record(failed=failed, slow=slow, now=1)
+    assert window.is_troubled is True
+    window.record(failed=failed, slow=slow, now=5)
+    window.record(failed=False, now=12)
+    assert window.is_troubled is True
+    window.record(failed=False, now=16)
+    assert window.is_troubled is False
