@@ -167,6 +167,9 @@ class RetryBudget:
     Tokens, full at first. A retry or hedge pays when it is scheduled, or is not sent. A
     call that succeeds in the end gets its last payment back; one that succeeds at once
     earns 1. So failures here and there pay for themselves, and an outage ends them.
+
+    What the origin had no room for is also not retried while more calls are refused so
+    than succeed: there is none to be found, and each refusal costs the origin as well.
     """
 
     capacity: float = 500

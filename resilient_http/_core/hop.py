@@ -58,6 +58,7 @@ from resilient_http._core.verdict import (
     is_acceptable,
     is_fine,
     is_free,
+    is_shed,
     is_throttled,
     may_repeat,
     was_counted,
@@ -310,6 +311,8 @@ class Plan:
             lane.conclude(outcome_of(seen), now)
             return self._late()
         outcome = outcome_of(seen)
+        if isinstance(seen, Reply) and is_shed(seen.answer):
+            lane.refused()
         delay, reason = self._again(seen)
         if delay is None and unread and outcome is not Outcome.FAILURE:
             return self._done(reason, outcome, passed)
@@ -379,7 +382,7 @@ class Plan:
         if is_free(ending) and not self._had_free:
             self._had_free = True
             return None
-        is_paid = self._lane.pay(throttled=was_counted(ending))
+        is_paid = self._lane.pay(throttled=was_counted(ending), shed=is_shed(ending))
         return None if is_paid else Reason.BUDGET_SPENT
 
     def _done(self, reason: Reason, outcome: Outcome, kept: Pass | None) -> Done:

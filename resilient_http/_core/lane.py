@@ -282,11 +282,16 @@ class Lane:
             return self._latencies.estimate(now)
         return None if self._hedge is None else self._hedge.delay
 
-    def pay(self, *, throttled: bool = False) -> bool:
+    def refused(self) -> None:
+        """Take in that a send was refused for want of room."""
+        if self._budget is not None:
+            self._budget.refused()
+
+    def pay(self, *, throttled: bool = False, shed: bool = False) -> bool:
         """Pay for a retry or hedge; False if it must not be sent."""
         if self._budget is None:
             return True
-        payment = self._budget.spend(throttled=throttled)
+        payment = self._budget.spend(throttled=throttled, shed=shed)
         if payment is None:
             return False
         self._paid = payment

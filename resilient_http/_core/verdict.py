@@ -173,9 +173,11 @@ def is_throttled(answer: Answer) -> bool:
     return answer.status == _THROTTLED or hinted
 
 
-def is_shed(answer: Answer) -> bool:
+def is_shed(ending: Answer | Fault) -> bool:
     """Say whether there was no room for this one, while others may have been served."""
-    return answer.status == _UNAVAILABLE and answer.work_not_started
+    if isinstance(ending, Fault):
+        return False
+    return ending.status == _UNAVAILABLE and ending.work_not_started
 
 
 def was_counted(ending: Answer | Fault) -> bool:

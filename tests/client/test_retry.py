@@ -12,6 +12,7 @@ from resilient_http.problems import (
     MEDIA_TYPE,
     AppException,
     Contract,
+    OverloadedException,
     ServiceUnavailableException,
 )
 from tests.client.world import Colour, ManualClock, Recorded, World
@@ -506,6 +507,23 @@ async def test_an_outage_uses_up_the_budget_and_traffic_brings_it_back(
         assert (await caller.get()).status_code == 200
         known = caller.client.snapshot()["origins"]  # type: ignore[union-attr]  # ours
     assert known["http://a:80"]["budget"] == 500 - 35 * 14 + 4
+
+
+async def test_where_most_have_no_room_refusals_are_not_sent_again(
+    colour: Colour,
+) -> None:
+    world = World(*(problem(OverloadedException()) for _ in range(200)))
+    async with world.caller(colour, contract=CONTRACT) as caller:
+        for _ in range(100):
+            assert (await caller.get()).status_code == 503
+        assert world.sends == 100 + 3
+        world.script = [200]
+        for _ in range(6):
+            await caller.get()
+        world.script = [500, 200]  # who is let in and fails is another matter
+        assert (await caller.get()).status_code == 200
+        world.script = [problem(OverloadedException()), 200]
+        assert (await caller.get()).status_code == 200
 
 
 def test_the_clock_of_these_tests_counts_waits() -> None:

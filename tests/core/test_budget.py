@@ -82,6 +82,57 @@ def test_without_capacity_nothing_is_retried() -> None:
     assert budget.spend() is None
 
 
+def shed(budget: Budget) -> bool:
+    """Let a send be refused for want of room; return whether it is repeated."""
+    budget.refused()
+    return budget.spend(shed=True) is not None
+
+
+def test_a_few_that_are_refused_are_sent_again_and_no_more() -> None:
+    budget = Budget(RetryBudget())
+    assert [shed(budget) for _ in range(8)] == [True] * 4 + [False] * 4
+
+
+def test_what_is_refused_in_vain_pays_nothing() -> None:
+    budget = Budget(RetryBudget())
+    for _ in range(8):
+        shed(budget)
+    assert budget.tokens == 500 - 4 * 14
+
+
+def test_a_failure_is_sent_again_however_many_are_refused() -> None:
+    budget = Budget(RetryBudget())
+    for _ in range(100):
+        budget.refused()
+    assert budget.spend() is not None
+    assert budget.spend(throttled=True) is not None
+
+
+def test_refusals_are_sent_again_when_as_many_calls_have_succeeded() -> None:
+    budget = Budget(RetryBudget())
+    for _ in range(100):
+        budget.refused()
+    for _ in range(6):
+        budget.succeed()
+    assert not shed(budget)
+    budget.succeed()
+    budget.succeed()
+    assert shed(budget)
+
+
+@pytest.mark.parametrize(("refused", "most"), [(0.25, 1.0), (0.8, 0.05)])
+def test_where_most_are_refused_few_are_sent_again(refused: float, most: float) -> None:
+    budget, rng = Budget(RetryBudget(cost=0)), Random(1)
+    refusals = again = 0
+    for _ in range(1_000):
+        if rng.random() >= refused:
+            budget.succeed()
+            continue
+        refusals += 1
+        again += shed(budget)
+    assert most - 0.05 < again / refusals <= most
+
+
 @pytest.mark.parametrize("failing", [0.05, 0.2])
 def test_failures_here_and_there_pay_for_themselves(failing: float) -> None:
     budget, rng, refused = Budget(RetryBudget()), Random(1), 0

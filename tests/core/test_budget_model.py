@@ -20,12 +20,17 @@ class AnyCalls(RuleBasedStateMachine):
         self.last: list[Payment] = []
         self.successes = 0
         self.paid = 0
+        self.room = 10
 
-    @rule(throttled=st.booleans(), again=st.booleans())
-    def a_send_fails(self, *, throttled: bool, again: bool) -> None:
-        price = 5 if throttled else 14
-        paid = self.budget.spend(throttled=throttled)
-        assert (paid is None) == (self.tokens < price)
+    @rule(why=st.sampled_from(["failed", "throttled", "shed"]), again=st.booleans())
+    def a_send_fails(self, *, why: str, again: bool) -> None:
+        price = 5 if why == "throttled" else 14
+        if why == "shed":
+            self.budget.refused()
+            self.room = max(0, self.room - 1)
+        paid = self.budget.spend(throttled=why == "throttled", shed=why == "shed")
+        is_hopeless = why == "shed" and self.room <= 5
+        assert (paid is None) == (self.tokens < price or is_hopeless)
         if paid is None:
             return
         self.tokens -= price
@@ -39,6 +44,7 @@ class AnyCalls(RuleBasedStateMachine):
         for _ in range(crowd):
             self.budget.succeed()
             self.tokens = min(50.0, self.tokens + 1)
+            self.room = min(10, self.room + 1)
             self.successes += 1
 
     @precondition(lambda self: self.last)
@@ -47,6 +53,7 @@ class AnyCalls(RuleBasedStateMachine):
         last = self.last.pop(0)
         self.budget.succeed(last)
         self.tokens = min(50.0, self.tokens + last.tokens)
+        self.room = min(10, self.room + 1)
         self.successes += 1
 
     @precondition(lambda self: self.last)
@@ -68,6 +75,7 @@ class AnyCalls(RuleBasedStateMachine):
         for _ in range(50):
             self.budget.succeed()
         assert self.budget.tokens == 50
+        assert self.budget.spend(shed=True) is not None
 
 
 TestAnyCalls = pytest.mark.property(AnyCalls.TestCase)
