@@ -85,19 +85,25 @@ def _samples(own: Mapping[str, list[float]]) -> list[Sample]:
     return [Sample(*pair) for pair in zip(own["wall"], own["cpu"], strict=True)]
 
 
-def keep(name: str, packages: Iterable[str], found: Mapping[str, Any]) -> Path:
+def keep(
+    name: str,
+    packages: Iterable[str],
+    found: Mapping[str, Any],
+    folder: Path = RESULTS,
+) -> Path:
     """Keep what was found, with versions and machine; return where.
 
     Args:
         name: What the file is called by.
         packages: Whose versions matter.
         found: What JSON can hold.
+        folder: Where the file goes.
 
     """
     now = datetime.now(UTC)
     python = "py" + "".join(platform.python_version_tuple()[:2])
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{now:%Y%m%dT%H%M%SZ}-{python}.json"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-{now:%Y%m%dT%H%M%SZ}-{python}.json"
     kept = {
         "at": now.isoformat(timespec="seconds"),
         "commit": _commit(),

@@ -53,14 +53,19 @@ class Crowd:
 def main() -> int:
     """Measure everything and print it; with `--check` return 1 if a bar fails."""
     told = options("loopback").parse_args()
-    plan = QUICK if told.quick else FULL
+    run = measured(QUICK if told.quick else FULL)
+    return end(run, _table(run), told)
+
+
+def measured(plan: Plan) -> Run:
+    """Return what calls take, of one caller and of a crowd."""
     run = Run("loopback", "Calls over loopback", plan, _PACKAGES)
     with answerer.running() as url, console().status("") as status:
         for crowd in _crowds():
             status.update(f"{crowd}: {plan.rounds} rounds")
             run.samples[crowd] = asyncio.run(_samples(crowd, url, plan))
             run.left_out[crowd] = left_out(crowd.setting)
-    return end(run, _table(run), told)
+    return run
 
 
 def _crowds() -> list[Crowd]:

@@ -6,7 +6,6 @@ request leaves the process. README.md says what it shows and what it does not.
 
 import asyncio
 import sys
-from collections.abc import Mapping
 from random import Random
 from typing import Any, Final, get_args
 
@@ -21,7 +20,7 @@ from benchmarks.report import Run, bars, console, end, row, section, table
 from benchmarks.rounds import Plan, Repeat, Samples, measure
 from benchmarks.setting import Colour, Family, Over, Setting
 
-FULL: Final = Plan(rounds=60, calls=100)
+FULL: Final = Plan(rounds=40, calls=100)
 QUICK: Final = Plan(rounds=5, calls=20)
 
 OF_GLUE: Final = 1 / 4
@@ -30,7 +29,9 @@ TIMES_BARE_LOOPBACK: Final = 1.05
 TIMES_BARE_AIOHTTP: Final = 0.7
 KIB_PER_ORIGIN: Final = 4.0
 
-_ORIGINS: Final = 1000
+ORIGINS: Final = 1000
+
+_MEMORY: Final = "bytes_per_idle_origin"
 _STUB_URL: Final = "http://stub.example/orders/A1"
 _PACKAGES: Final = (
     *("httpx", "httpcore", "httpx2", "httpcore2", "httpx-aiohttp", "aiohttp", "h11"),
@@ -42,7 +43,12 @@ _PACKAGES: Final = (
 def main() -> int:
     """Measure everything and print it; with `--check` return 1 if a bar fails."""
     told = options("overhead").parse_args()
-    plan = QUICK if told.quick else FULL
+    run = measured(QUICK if told.quick else FULL)
+    return end(run, _with_memory(table(run), run), told)
+
+
+def measured(plan: Plan, origins: int = ORIGINS) -> Run:
+    """Return what calls take, and what is kept of so many origins."""
     run = Run("overhead", "One call that goes well", plan, _PACKAGES)
     memory: dict[str, dict[str, float]] = {}
     with answerer.running() as url, console().status("") as status:
@@ -54,19 +60,17 @@ def main() -> int:
             run.left_out[setting] = left_out(setting)
             run.bars += _verdicts(setting, samples)
         for family in get_args(Family):
-            status.update(f"{family}: memory of {_ORIGINS} origins")
-            memory[family] = kept = bytes_per_origin(family, _ORIGINS)
+            status.update(f"{family}: memory of {origins} origins")
+            memory[family] = kept = bytes_per_origin(family, origins)
             kib = kept[OURS] / 1024
             run.bars.append(Verdict(family, OURS, "KiB", kib, KIB_PER_ORIGIN))
-    run.more["bytes_per_idle_origin"] = memory
-    return end(run, _with_memory(table(run), run, memory), told)
+    run.more[_MEMORY] = memory
+    return run
 
 
-def _with_memory(
-    grid: Table, run: Run, memory: Mapping[str, Mapping[str, float]]
-) -> Table:
+def _with_memory(grid: Table, run: Run) -> Table:
     section(grid, "memory of an idle origin")
-    for family, kept in memory.items():
+    for family, kept in run.more[_MEMORY].items():
         for name, count in kept.items():
             cell = f"{count / 1024:.2f} KiB"
             row(grid, f"{name}, {family}", cell, bars(run, family, name))

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from benchmarks.figures import BARE
 from benchmarks.setting import Setting
+
+T = TypeVar("T")
 
 _BOTH: Final = frozenset({"httpx", "httpx2"})
 _PLENTY: Final = 1_000_000
@@ -156,6 +158,20 @@ def clients(setting: Setting) -> Mapping[str, Any]:
             if peer.name in (BARE, OURS)
         }
     return built
+
+
+def installed(
+    builders: Mapping[str, Callable[[], T]],
+) -> tuple[dict[str, T], dict[str, str]]:
+    """Return what could be built, and why the others could not."""
+    built: dict[str, T] = {}
+    reasons: dict[str, str] = {}
+    for name, build in builders.items():
+        try:
+            built[name] = build()
+        except ModuleNotFoundError as missing:
+            reasons[name] = f"not installed: {missing.name}"
+    return built, reasons
 
 
 def left_out(setting: Setting) -> dict[str, str]:

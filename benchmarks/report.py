@@ -109,11 +109,12 @@ def end(run: Run, grid: Table, told: Namespace) -> int:
     terminal = console()
     terminal.print(grid)
     if not told.quick:
-        terminal.print(f"raw: {keep(run.name, run.packages, _plain(run))}")
+        terminal.print(f"raw: {keep(run.name, run.packages, as_kept(run))}")
     return 1 if told.check and not run.holds else 0
 
 
-def _plain(run: Run) -> dict[str, Any]:
+def as_kept(run: Run) -> dict[str, Any]:
+    """Return a run as its file has it."""
     return {
         "plan": asdict(run.plan),
         "us_per_call": {

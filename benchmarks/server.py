@@ -22,6 +22,7 @@ from starlette.routing import Route
 import server_kit
 from benchmarks.figures import BARE, Verdict, figures
 from benchmarks.options import options
+from benchmarks.peers import installed
 from benchmarks.report import Run, end, table
 from benchmarks.rounds import Plan, Repeat, Samples, measure
 
@@ -49,17 +50,18 @@ App = Callable[..., Awaitable[None]]
 def main() -> int:
     """Measure everything and print it; with `--check` return 1 if a bar fails."""
     told = options("server").parse_args()
-    plan = QUICK if told.quick else FULL
-    run = Run("server", "One request that goes well", plan, _PACKAGES)
-    samples = asyncio.run(_samples(plan))
-    run.samples[_WHERE] = samples
-    run.bars = _verdicts(samples)
+    run = measured(QUICK if told.quick else FULL)
     return end(run, table(run), told)
 
 
-async def _samples(plan: Plan) -> Samples:
-    repeats = {name: _repeat(build()) for name, build in _APPS.items()}
-    return await measure(repeats, plan, Random())
+def measured(plan: Plan) -> Run:
+    """Return what requests take."""
+    run = Run("server", "One request that goes well", plan, _PACKAGES)
+    apps, run.left_out[_WHERE] = installed(_APPS)
+    repeats = {name: _repeat(app) for name, app in apps.items()}
+    run.samples[_WHERE] = samples = asyncio.run(measure(repeats, plan, Random()))
+    run.bars = _verdicts(samples)
+    return run
 
 
 def _verdicts(samples: Samples) -> list[Verdict]:

@@ -1,18 +1,24 @@
 """What is said about speed is what was measured, and kept."""
 
 import json
+import platform
 import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import readme
+from benchmarks import loopback, overhead, readme
 from benchmarks.claims import CLAIMS, Claim, compared, spread
 from benchmarks.figures import Verdict
-from benchmarks.kept import Kept, newest
+from benchmarks.kept import Kept, keep, newest
 from benchmarks.pictures import PICTURES
-from benchmarks.tables import TABLES
+from benchmarks.report import Run, as_kept
+from benchmarks.rounds import Plan, Samples
+from benchmarks.tables import TABLES, section
 
 ROOT = readme.ROOT
 QUOTING = ["README.md", *(str(it.relative_to(ROOT)) for it in ROOT.glob("docs/*.md"))]
@@ -139,3 +145,49 @@ def test_a_bar_is_read_as_it_was_kept(tmp_path: Path) -> None:
     assert (most.limit, least.limit) == ("at most 3", "at least 1.5")
     assert most.holds
     assert least.holds
+
+
+def told_again(run: Run, folder: Path) -> Kept:
+    """Keep a run, and read what was kept."""
+    path = keep(run.name, run.packages, as_kept(run), folder)
+    [found] = newest(run.name, folder)
+    assert found.path == path
+    return found
+
+
+def names(settings: Mapping[Any, Samples]) -> dict[str, set[str]]:
+    return {str(where): set(samples) for where, samples in settings.items()}
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        lambda: overhead.measured(Plan(rounds=2, calls=5), origins=5),
+        lambda: loopback.measured(Plan(rounds=2, calls=32)),
+    ],
+    ids=["overhead", "loopback"],
+)
+def test_a_run_is_shown_as_it_was_measured(
+    measured: Callable[[], Run], tmp_path: Path
+) -> None:
+    run = measured()
+    for where, samples in run.samples.items():
+        who = {*samples, *run.left_out[where]}
+        assert {"bare", "resilient_http", "httpx-retries", "clientwright"} <= who
+    found = told_again(run, tmp_path)
+    assert names(found.samples) == names(run.samples)
+    assert [bar.holds for bar in found.bars] == [bar.holds for bar in run.bars]
+    shown = section(run.name, [found])
+    assert f"CPython {platform.python_version()}](results/{found.path.name})" in shown
+    for bar in found.bars:
+        assert f"| {bar.where} | {bar.contender}, {bar.claim} | {bar.limit} |" in shown
+
+
+def test_the_server_is_measured_beside_whom_there_is() -> None:
+    command = [sys.executable, "-m", "benchmarks.server", "--quick"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "server_kit + access log" in done.stdout
+    assert "raw:" not in done.stdout
