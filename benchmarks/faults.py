@@ -13,13 +13,12 @@ from functools import partial
 from statistics import median
 from typing import Final
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from benchmarks.figures import Verdict
 from benchmarks.options import options
-from benchmarks.report import Run, bars, end, section
+from benchmarks.report import Run, bars, empty, end, section
 from benchmarks.rounds import Plan
 from server_kit.ratelimit.limiter import TIMEOUT
 from server_kit.ratelimit.quota import Outage
@@ -157,11 +156,7 @@ def _table(run: Run, rows: Sequence[Row], lines: dict[str, list[str]]) -> Table:
         f"{run.title}: ms, of {run.plan.calls} who ask at once,"
         f" in {run.plan.rounds} rounds"
     )
-    grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    grid.add_column("", no_wrap=True)
-    for head in _HEADS:
-        grid.add_column(head, justify="right", no_wrap=True)
-    grid.add_column("why", no_wrap=True, max_width=_WHY)
+    grid = empty(title, _HEADS, "why")
     failing = [bar for bar in run.bars if not bar.holds]
     shown = Run(run.name, run.title, run.plan, run.packages, bars=failing)
     fault = ""
@@ -196,7 +191,7 @@ def _cells(row: Row, lines: float) -> tuple[str, ...]:
 def _why(row: Row, lines: Sequence[str]) -> str:
     """Return what was logged, beside the first policy alone."""
     is_first = row.policy == POLICIES[0]
-    return lines[0].partition(": ")[2] if lines and is_first else ""
+    return lines[0].partition(": ")[2][:_WHY] if lines and is_first else ""
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from benchmarks.rounds import Sample, Samples
 
 RESULTS: Final = Path(__file__).parent / "results"
 
+_LEAST: Final = "at_least"
+_MOST: Final = "at_most"
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -48,12 +51,7 @@ class Kept:
     @property
     def bars(self) -> list[Verdict]:
         """What was held against it."""
-        rows = self.found.get("bars", ())
-        gates = self.found.get("gates", ())
-        return [_bar(row["where"], row, row["at_most"]) for row in rows] + [
-            _bar(row["scenario"], row, row["bar"], is_least=row["is_least"])
-            for row in gates
-        ]
+        return [_bar(row) for row in self.found["bars"]]
 
 
 def newest(name: str, folder: Path = RESULTS) -> list[Kept]:
@@ -75,10 +73,23 @@ def _version(kept: Kept) -> tuple[int, ...]:
     return tuple(map(int, kept.python.split(".")))
 
 
-def _bar(
-    where: str, row: Mapping[str, Any], bar: float, *, is_least: bool = False
-) -> Verdict:
-    return Verdict(where, row["contender"], row["claim"], row["value"], bar, is_least)
+def as_bar(bar: Verdict) -> dict[str, Any]:
+    """Return a bar as a file has it."""
+    return {
+        "where": str(bar.where),
+        "contender": bar.contender,
+        "claim": bar.claim,
+        "value": round(bar.value, 4),
+        _LEAST if bar.is_least else _MOST: bar.bar,
+        "holds": bar.holds,
+    }
+
+
+def _bar(row: Mapping[str, Any]) -> Verdict:
+    is_least = _LEAST in row
+    bar = row[_LEAST if is_least else _MOST]
+    told = row["where"], row["contender"], row["claim"], row["value"]
+    return Verdict(*told, bar, is_least)
 
 
 def _samples(own: Mapping[str, list[float]]) -> list[Sample]:

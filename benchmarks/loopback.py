@@ -10,15 +10,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, get_args
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from benchmarks import answerer
-from benchmarks.figures import BARE, Figures, figures
+from benchmarks.figures import BARE, Figures
 from benchmarks.options import options
 from benchmarks.peers import clients, left_out
-from benchmarks.report import Run, console, end, section
+from benchmarks.report import Run, console, end, table
 from benchmarks.rounds import Plan, Repeat, Samples, measure, side_by_side
 from benchmarks.setting import Family, Setting
 
@@ -54,7 +50,7 @@ def main() -> int:
     """Measure everything and print it; with `--check` return 1 if a bar fails."""
     told = options("loopback").parse_args()
     run = measured(QUICK if told.quick else FULL)
-    return end(run, _table(run), told)
+    return end(run, table(run, _HEADS, _cells), told)
 
 
 def measured(plan: Plan) -> Run:
@@ -93,23 +89,6 @@ def _repeat(client: Any, url: str, callers: int) -> Repeat:
         assert response.status_code == _OK
 
     return side_by_side(call, [url] * callers)
-
-
-def _table(run: Run) -> Table:
-    title = f"{run.title}: medians of {run.plan.rounds} rounds"
-    grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    grid.add_column("", no_wrap=True)
-    for head in _HEADS:
-        grid.add_column(head, justify="right", no_wrap=True)
-    grid.add_column("")
-    for crowd, samples in run.samples.items():
-        section(grid, crowd)
-        for name, found in figures(samples).items():
-            grid.add_row(f"  {name}", *_cells(name, found))
-        for name, reason in run.left_out[crowd].items():
-            cells = ("-" for _ in _HEADS)
-            grid.add_row(Text(f"  {name}", "dim"), *cells, Text(reason, "dim"))
-    return grid
 
 
 def _cells(name: str, found: Figures) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The end of a run: a table to look at, a file to keep, and whether the bars hold."""
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -11,12 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.figures import BARE, Figures, Verdict, figures
-from benchmarks.kept import keep
+from benchmarks.kept import as_bar, keep
 from benchmarks.rounds import Plan, Samples
 
 _WIDTH: Final = 132  # of what is not a terminal: a pipe, a file
 
-_HEADS: Final = ("wall", "CPU", "CPU quartiles", "x wall", "x CPU", "adds")
+_NAME: Final = 46  # characters of who or what a row is about
+
+_HEADS: Final = ("wall, µs", "CPU, µs", "CPU quartiles", "x wall", "x CPU", "adds")
 
 
 @dataclass(slots=True)
@@ -48,21 +50,38 @@ def console() -> Console:
     return found if found.is_terminal else Console(width=_WIDTH)
 
 
-def table(run: Run) -> Table:
-    """Return the figures of a run, and the bars that they are held against."""
-    title = f"{run.title}: µs, medians of {run.plan.rounds} rounds"
-    grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    grid.add_column("", no_wrap=True)
-    for head in _HEADS:
-        grid.add_column(head, justify="right", no_wrap=True)
-    grid.add_column("bars")
+def table(
+    run: Run,
+    heads: Sequence[str] = _HEADS,
+    cells: Callable[[str, Figures], Sequence[str]] | None = None,
+) -> Table:
+    """Return the figures of a run, and the bars that they are held against.
+
+    Args:
+        run: Of which.
+        heads: Of the columns.
+        cells: What stands in them for a contender; None: its times, in µs.
+
+    """
+    cells = _cells if cells is None else cells
+    grid = empty(f"{run.title}: medians of {run.plan.rounds} rounds", heads, "bars")
     for where, samples in run.samples.items():
         section(grid, where)
         for name, found in figures(samples).items():
-            grid.add_row(f"  {name}", *_cells(name, found), bars(run, where, name))
+            grid.add_row(f"  {name}", *cells(name, found), bars(run, where, name))
         for name, reason in run.left_out.get(where, {}).items():
-            cells = ("-" for _ in _HEADS)
-            grid.add_row(Text(f"  {name}", "dim"), *cells, Text(reason, "dim"))
+            none = ["-"] * len(heads)
+            grid.add_row(Text(f"  {name}", "dim"), *none, Text(reason, "dim"))
+    return grid
+
+
+def empty(title: str, heads: Sequence[str], last: str) -> Table:
+    """Return a table without rows: names, figures under their heads, and words."""
+    grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    grid.add_column("", max_width=_NAME)
+    for head in heads:
+        grid.add_column(head, justify="right", no_wrap=True)
+    grid.add_column(last)
     return grid
 
 
@@ -79,16 +98,19 @@ def row(grid: Table, name: str, cell: str, told: Text) -> None:
 
 def bars(run: Run, where: object, contender: str) -> Text:
     """Return what is held against one contender."""
-    lines = [
-        Text(
-            f"{'holds' if bar.holds else 'FAILS'}: "
-            f"{bar.value:.2f} {bar.claim}, at most {bar.bar:g}",
-            "green" if bar.holds else "bold red",
-        )
+    return Text("\n").join(
+        bar_text(bar)
         for bar in run.bars
         if (bar.where, bar.contender) == (where, contender)
-    ]
-    return Text("\n").join(lines)
+    )
+
+
+def bar_text(bar: Verdict) -> Text:
+    """Return a bar, and whether it holds."""
+    told = f"{bar.value:.3g} {bar.claim}, {bar.limit}"
+    if bar.holds:
+        return Text(f"holds: {told}", "green")
+    return Text(f"FAILS: {told}", "bold red")
 
 
 def _cells(name: str, found: Figures) -> tuple[str, ...]:
@@ -129,15 +151,5 @@ def as_kept(run: Run) -> dict[str, Any]:
         },
         "left_out": {str(where): dict(why) for where, why in run.left_out.items()},
         **run.more,
-        "bars": [
-            {
-                "where": str(bar.where),
-                "contender": bar.contender,
-                "claim": bar.claim,
-                "value": round(bar.value, 4),
-                "at_most": bar.bar,
-                "holds": bar.holds,
-            }
-            for bar in run.bars
-        ],
+        "bars": [as_bar(bar) for bar in run.bars],
     }

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import loopback, overhead, readme
 from benchmarks.claims import CLAIMS, Claim, compared, spread
 from benchmarks.figures import Verdict
-from benchmarks.kept import Kept, keep, newest
+from benchmarks.kept import Kept, as_bar, keep, newest
 from benchmarks.pictures import PICTURES
 from benchmarks.report import Run, as_kept
 from benchmarks.rounds import Plan, Samples
@@ -135,16 +135,12 @@ def test_the_newest_run_of_each_python_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_bar_is_read_as_it_was_kept(tmp_path: Path) -> None:
-    row = {"contender": "ours", "claim": "µs", "value": 2.0, "holds": True}
-    bars = [{**row, "where": "here", "at_most": 3.0}]
-    gates = [{**row, "scenario": "there", "bar": 1.5, "is_least": True}]
-    run = kept(tmp_path, "server-a.json", bars=bars, gates=gates)
-    most, least = run.bars
-    assert most == Verdict("here", "ours", "µs", 2.0, 3.0)
-    assert least == Verdict("there", "ours", "µs", 2.0, 1.5, is_least=True)
-    assert (most.limit, least.limit) == ("at most 3", "at least 1.5")
-    assert most.holds
-    assert least.holds
+    most = Verdict("here", "ours", "µs", 2.0, 3.0)
+    least = Verdict("there", "ours", "µs", 2.0, 2.5, is_least=True)
+    run = kept(tmp_path, "server-a.json", bars=[as_bar(it) for it in (most, least)])
+    assert run.bars == [most, least]
+    assert (most.limit, least.limit) == ("at most 3", "at least 2.5")
+    assert [it.holds for it in run.bars] == [True, False]
 
 
 def told_again(run: Run, folder: Path) -> Kept:

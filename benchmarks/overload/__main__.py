@@ -15,21 +15,21 @@ from multiprocessing import get_context
 from statistics import median
 from typing import Any, Final
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.kept import keep
+from benchmarks.figures import Verdict
+from benchmarks.kept import as_bar, keep
 from benchmarks.options import options
 from benchmarks.overload.plan import FULL, QUICK, Plan
 from benchmarks.overload.policies import CONTENDERS, OURS, Contender
 from benchmarks.overload.scenario import SCENARIOS, Scale, Scenario
-from benchmarks.overload.summary import Gate, Summary, gates, summarize
+from benchmarks.overload.summary import Summary, bars, summarize
 from benchmarks.overload.world import Record, play
-from benchmarks.report import console
+from benchmarks.report import bar_text, console, empty
 
 _PACKAGES: Final = ("httpx", "anyio", "pydantic", "tenacity", "httpx-retries")
-_HEADS: Final = ("meanwhile", "at the end", "tries", "recovers in")
+_HEADS: Final = ("seeds", "meanwhile", "at the end", "tries", "recovers in")
 
 Runs = Mapping[Contender, Sequence[Record]]
 
@@ -52,14 +52,14 @@ def main() -> int:
     missing = [one.name for one in CONTENDERS if not one.is_installed]
     if missing:
         terminal.print(f"not installed: {', '.join(missing)}")
-    held: list[Gate] = []
+    held: list[Verdict] = []
     raw: dict[str, Any] = {}
     for scenario, runs in _played(plan, scale, arguments.workers):
         found = {
             contender: [summarize(record, scale) for record in records]
             for contender, records in runs.items()
         }
-        own = gates(scenario, scale, found)
+        own = bars(scenario, scale, found)
         held += own
         raw[scenario.name] = {
             contender.name: [asdict(record) for record in records]
@@ -72,12 +72,12 @@ def main() -> int:
         told = {
             "seconds": round(seconds),
             "scale": asdict(scale),
-            "gates": [asdict(gate) | {"holds": gate.holds} for gate in held],
             "per_second": raw,
+            "bars": [as_bar(bar) for bar in held],
         }
         terminal.print(f"raw: {keep('overload', _PACKAGES, told)}")
-    failed = [gate for gate in held if not gate.holds]
-    if any(gate.contender != OURS.name for gate in failed):
+    failed = [bar for bar in held if not bar.holds]
+    if any(bar.contender != OURS.name for bar in failed):
         terminal.print("The control group came back: this shows nothing.")
         return 1
     return 1 if arguments.check and failed else 0
@@ -148,23 +148,18 @@ def _table(
     scenario: Scenario,
     scale: Scale,
     found: Mapping[Contender, Sequence[Summary]],
-    held: Sequence[Gate],
+    held: Sequence[Verdict],
 ) -> Table:
     seconds = scale.ends - scale.begins
     title = (
         f"{scenario.title}, for {seconds:.0f} s: medians, and the worst of all seeds"
     )
-    grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    grid.add_column("", no_wrap=True)
-    grid.add_column("seeds", justify="right")
-    for head in _HEADS:
-        grid.add_column(head, justify="right", no_wrap=True)
-    grid.add_column("bars")
+    grid = empty(title, _HEADS, "bars")
     for contender, runs in found.items():
-        bars = Text("\n").join(
-            _bar(gate) for gate in held if gate.contender == contender.name
+        told = Text("\n").join(
+            bar_text(bar) for bar in held if bar.contender == contender.name
         )
-        grid.add_row(contender.name, str(len(runs)), *_cells(runs), bars)
+        grid.add_row(contender.name, str(len(runs)), *_cells(runs), told)
     return grid
 
 
@@ -184,13 +179,6 @@ def _cells(runs: Sequence[Summary]) -> tuple[str, ...]:
 
 def _percent(values: Sequence[float]) -> str:
     return f"{median(values):.1%} [{min(values):.1%}]"
-
-
-def _bar(gate: Gate) -> Text:
-    verdict = "holds" if gate.holds else "FAILS"
-    side = "least" if gate.is_least else "most"
-    text = f"{verdict}: {gate.claim} {gate.value:.3g}, at {side} {gate.bar:.3g}"
-    return Text(text, "green" if gate.holds else "bold red")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from benchmarks.figures import Verdict
 from benchmarks.overload.policies import OURS, Contender
 from benchmarks.overload.scenario import (
     DROP,
@@ -65,30 +66,11 @@ def share(of: Sequence[int], offered: Sequence[int], begin: int, end: int) -> fl
     return sum(of[begin:end]) / max(1, sum(offered[begin:end]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """A bar, and whether it holds."""
-
-    scenario: str
-    contender: str
-    claim: str
-    """What is held against the bar."""
-    value: float
-    bar: float
-    is_least: bool
-    """Whether the value must be at least the bar; else at most."""
-
-    @property
-    def holds(self) -> bool:
-        """Whether it does."""
-        return self.value >= self.bar if self.is_least else self.value <= self.bar
-
-
-def gates(
+def bars(
     scenario: Scenario, scale: Scale, found: Mapping[Contender, Sequence[Summary]]
-) -> list[Gate]:
+) -> list[Verdict]:
     """Return the bars of a scenario for those who have some."""
-    held: list[Gate] = []
+    held: list[Verdict] = []
     for contender, runs in found.items():
         if contender is OURS:
             held += _ours(scenario, scale, runs)
@@ -102,49 +84,44 @@ _Pick = Callable[[Sequence[float]], float]
 
 def _control(
     scenario: Scenario, contender: Contender, runs: Sequence[Summary]
-) -> list[Gate]:
+) -> list[Verdict]:
     """Hold the control to its collapse: else what is simulated is no overload."""
     return [
-        Gate(
-            scenario=scenario.name,
-            contender=contender.name,
-            claim="goodput at the end, at best: it must stay down",
+        Verdict(
+            scenario.name,
+            contender.name,
+            "goodput at the end, at best: it must stay down",
             value=max(run.last for run in runs),
             bar=0.05,
-            is_least=False,
         )
     ]
 
 
-def _ours(scenario: Scenario, scale: Scale, runs: Sequence[Summary]) -> list[Gate]:
-    def gate(claim: str, field: str, pick: _Pick, bar: float, *, least: bool) -> Gate:
-        return Gate(
-            scenario=scenario.name,
-            contender=OURS.name,
-            claim=claim,
-            value=pick([getattr(run, field) for run in runs]),
-            bar=bar,
-            is_least=least,
-        )
+def _ours(scenario: Scenario, scale: Scale, runs: Sequence[Summary]) -> list[Verdict]:
+    def verdict(
+        claim: str, field: str, pick: _Pick, bar: float, *, least: bool
+    ) -> Verdict:
+        values = [getattr(run, field) for run in runs]
+        return Verdict(scenario.name, OURS.name, claim, pick(values), bar, least)
 
     during = "goodput meanwhile"
     capacity = min(1.0, scenario.speed / (scale.load * scenario.spike))
-    held: list[Gate] = []
+    held: list[Verdict] = []
     if scenario in (DROP, SPIKE):
         held += [
-            gate(f"{during}, median", "during", median, 0.8 * capacity, least=True),
-            gate(f"{during}, worst", "during", min, 0.75 * capacity, least=True),
+            verdict(f"{during}, median", "during", median, 0.8 * capacity, least=True),
+            verdict(f"{during}, worst", "during", min, 0.75 * capacity, least=True),
         ]
     elif scenario == FLOOD:
-        held.append(gate(f"{during}, median", "during", median, 0.085, least=True))
+        held.append(verdict(f"{during}, median", "during", median, 0.085, least=True))
     else:
-        held.append(gate(f"{during}, median", "during", median, 0.95, least=True))
+        held.append(verdict(f"{during}, median", "during", median, 0.95, least=True))
     most = 1.5 if scenario == FAILING else 1.25
-    held.append(gate("tries meanwhile", "tries_during", median, most, least=False))
+    held.append(verdict("tries meanwhile", "tries_during", median, most, least=False))
     if scenario != FAILING:
-        held.append(gate("seconds to recover", "recovered_in", max, 5, least=False))
+        held.append(verdict("seconds to recover", "recovered_in", max, 5, least=False))
     held += [
-        gate("goodput at the end", "last", median, 0.99, least=True),
-        gate("tries at the end", "tries_last", median, 1.02, least=False),
+        verdict("goodput at the end", "last", median, 0.99, least=True),
+        verdict("tries at the end", "tries_last", median, 1.02, least=False),
     ]
     return held
