@@ -36,6 +36,11 @@ class Kept:
         return str(self.found["machine"]["python"]).rpartition(".")[0]
 
     @property
+    def version(self) -> tuple[int, ...]:
+        """The same, to sort by: 3.9 is older than 3.11."""
+        return tuple(map(int, self.python.split(".")))
+
+    @property
     def at(self) -> datetime:
         """When it ended."""
         return datetime.fromisoformat(self.found["at"])
@@ -66,11 +71,7 @@ def newest(name: str, folder: Path = RESULTS) -> list[Kept]:
         known = found.get(kept.python)
         if known is None or known.at < kept.at:
             found[kept.python] = kept
-    return sorted(found.values(), key=_version)
-
-
-def _version(kept: Kept) -> tuple[int, ...]:
-    return tuple(map(int, kept.python.split(".")))
+    return sorted(found.values(), key=lambda kept: kept.version)
 
 
 def as_bar(bar: Verdict) -> dict[str, Any]:

@@ -16,13 +16,15 @@ from typing import Final
 from benchmarks.claims import CLAIMS
 from benchmarks.kept import newest
 from benchmarks.pictures import CHARTS, charts, draw
-from benchmarks.tables import section
+from benchmarks.tables import TABLES, section, summary
 
 ROOT: Final = Path(__file__).parents[1]
 README: Final = Path(__file__).parent / "README.md"
+ALL: Final = "all"
+"""The place of what is said of all benchmarks together."""
 
 _PLACE: Final = re.compile(
-    r"(?<=<!-- figures: )(?P<benchmark>\w+)(?P<open> -->\n).*?(?=<!-- end -->)",
+    r"(?<=<!-- figures: )(?P<name>\w+)(?P<open> -->\n).*?(?=<!-- end -->)",
     re.DOTALL,
 )
 
@@ -57,8 +59,12 @@ def pages() -> dict[Path, str]:
 
 
 def _filled(place: "re.Match[str]") -> str:
-    benchmark = place["benchmark"]
-    return f"{benchmark}{place['open']}{section(benchmark, newest(benchmark))}\n"
+    name = place["name"]
+    if name == ALL:
+        text = summary({benchmark: newest(benchmark) for benchmark in TABLES})
+    else:
+        text = section(name, newest(name))
+    return f"{name}{place['open']}{text}\n"
 
 
 def stale_charts() -> Iterator[Path]:

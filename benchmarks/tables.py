@@ -1,6 +1,7 @@
 """Runs that were kept, as Markdown: whose they are, which bars hold, what was found."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from statistics import median
 from typing import Any, Final
 
@@ -34,6 +35,25 @@ def section(benchmark: str, runs: Runs) -> str:
     return "\n\n".join(parts)
 
 
+def summary(found: Mapping[str, Runs]) -> str:
+    """Return how many bars hold, of each benchmark and on each Python."""
+    every = sorted(chain(*found.values()), key=lambda kept: kept.version)
+    pythons = dict.fromkeys(kept.python for kept in every)
+    rows: list[list[str]] = []
+    for benchmark, runs in found.items():
+        by_python = {kept.python: kept.bars for kept in runs}
+        rows.append([benchmark, *(_count(by_python.get(one)) for one in pythons)])
+    return grid(["bars that hold", *pythons], rows)
+
+
+def _count(bars: Sequence[Verdict] | None) -> str:
+    if not bars:
+        return _MISSING
+    held = sum(bar.holds for bar in bars)
+    told = f"{held} of {len(bars)}"
+    return told if held == len(bars) else f"**{told}**"
+
+
 def _sources(runs: Runs) -> str:
     """Return where the figures are from: files, machines, versions."""
     return "\n".join([*map(_source, runs), f"- {_versions(runs)}"])
@@ -45,8 +65,13 @@ def _source(kept: Kept) -> str:
     return (
         f"- [{python}](results/{kept.path.name}), {kept.at:%Y-%m-%d},"
         f" commit {kept.found['commit']}; {machine['processor']},"
-        f" {machine['cores']} cores, load {machine['load'][0]:.1f}"
+        f" {machine['cores']} cores, load {machine['load'][0]:.1f}{_plan(kept)}"
     )
+
+
+def _plan(kept: Kept) -> str:
+    plan = kept.found.get("plan")
+    return f"; {plan['rounds']} rounds of {plan['calls']:,}" if plan else ""
 
 
 def _versions(runs: Runs) -> str:
