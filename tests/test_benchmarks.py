@@ -17,7 +17,7 @@ from benchmarks.figures import Verdict
 from benchmarks.kept import Kept, as_bar, keep, newest
 from benchmarks.pictures import PICTURES
 from benchmarks.report import Run, as_kept
-from benchmarks.rounds import Plan, Samples
+from benchmarks.rounds import Plan, Sample, Samples
 from benchmarks.tables import TABLES, section
 
 ROOT = readme.ROOT
@@ -151,8 +151,14 @@ def told_again(run: Run, folder: Path) -> Kept:
     return found
 
 
-def names(settings: Mapping[Any, Samples]) -> dict[str, set[str]]:
-    return {str(where): set(samples) for where, samples in settings.items()}
+def to_the_cent(settings: Mapping[Any, Samples]) -> dict[str, Samples]:
+    return {
+        str(where): {
+            name: [Sample(round(it.wall, 2), round(it.cpu, 2)) for it in own]
+            for name, own in samples.items()
+        }
+        for where, samples in settings.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -171,7 +177,7 @@ def test_a_run_is_shown_as_it_was_measured(
         who = {*samples, *run.left_out[where]}
         assert {"bare", "resilient_http", "httpx-retries", "clientwright"} <= who
     found = told_again(run, tmp_path)
-    assert names(found.samples) == names(run.samples)
+    assert found.samples == to_the_cent(run.samples)
     assert [bar.holds for bar in found.bars] == [bar.holds for bar in run.bars]
     shown = section(run.name, [found])
     assert f"CPython {platform.python_version()}](results/{found.path.name})" in shown
