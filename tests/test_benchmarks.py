@@ -53,6 +53,11 @@ def test_every_benchmark_has_its_place_in_the_readme() -> None:
     assert PICTURES.keys() <= TABLES.keys()
 
 
+def test_the_links_of_the_readme_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", readme.README.read_text()):
+        assert link.startswith("https://") or (readme.README.parent / link).exists()
+
+
 def test_every_file_of_results_is_read() -> None:
     """What nothing shows any more is in the history, not in the tree."""
     shown = {kept.path for name in TABLES for kept in newest(name)}
