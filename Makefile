@@ -82,9 +82,11 @@ bench: $(BENCH)/.ready
 
 faults: $(READY)
 	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.readme
 
 overload: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.overload
+	$(BENCH)/bin/python -m benchmarks.readme
 
 $(BENCH)/.ready: benchmarks/requirements.txt
 	$(PYTHON) -m venv --clear $(BENCH)
