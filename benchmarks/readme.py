@@ -72,16 +72,18 @@ def stale_charts() -> Iterator[Path]:
 
     Where matplotlib is installed, those as well that it would draw in other bytes.
     """
-    for chart in charts():
-        path = CHARTS / chart.name
-        if not path.exists() or chart.kept.path.name not in path.read_text():
-            yield path
-    if find_spec("matplotlib"):
-        with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:
+        if find_spec("matplotlib"):
             draw(Path(folder))
-            for drawn in Path(folder).iterdir():
-                if drawn.read_bytes() != (CHARTS / drawn.name).read_bytes():
-                    yield CHARTS / drawn.name
+        for chart in charts():
+            path, again = CHARTS / chart.name, Path(folder) / chart.name
+            is_of_it = path.exists() and chart.kept.path.name in path.read_text()
+            if not is_of_it or _differs(path, again):
+                yield path
+
+
+def _differs(path: Path, again: Path) -> bool:
+    return again.exists() and again.read_bytes() != path.read_bytes()
 
 
 if __name__ == "__main__":

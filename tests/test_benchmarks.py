@@ -15,7 +15,7 @@ from benchmarks import loopback, overhead, readme
 from benchmarks.claims import CLAIMS, Claim, compared, spread
 from benchmarks.figures import Verdict
 from benchmarks.kept import Kept, as_bar, keep, newest
-from benchmarks.pictures import PICTURES
+from benchmarks.pictures import CHARTS, PICTURES, charts
 from benchmarks.report import Run, as_kept
 from benchmarks.rounds import Plan, Sample, Samples
 from benchmarks.tables import TABLES, section
@@ -45,6 +45,7 @@ def test_a_page_says_what_its_files_say(page: str) -> None:
 
 def test_every_chart_is_of_the_newest_run() -> None:
     assert list(readme.stale_charts()) == []
+    assert {it.name for it in CHARTS.iterdir()} == {it.name for it in charts()}
 
 
 def test_every_benchmark_has_its_place_in_the_readme() -> None:
