@@ -18,7 +18,7 @@ from random import Random
 from typing import Final
 
 from resilient_http import events
-from resilient_http._core import backoff
+from resilient_http._core import backoff, verdict
 from resilient_http._core.breaker import Refusal
 from resilient_http._core.lane import FULL, Full, HeldBack, Lane, Pass, TooSoon
 from resilient_http._core.limits import Limits
@@ -48,21 +48,7 @@ from resilient_http._core.steps import (
     load_of,
     outcome_of,
 )
-from resilient_http._core.verdict import (
-    Answer,
-    Fault,
-    Load,
-    Outcome,
-    Reason,
-    Request,
-    is_acceptable,
-    is_fine,
-    is_free,
-    is_shed,
-    is_throttled,
-    may_repeat,
-    was_counted,
-)
+from resilient_http._core.verdict import Answer, Fault, Load, Outcome, Reason, Request
 from resilient_http.events import Trail
 from resilient_http.policy import RetryConfig
 
@@ -280,7 +266,9 @@ class Plan:
         return entered
 
     def _is_acceptable(self, seen: Ended) -> bool:
-        return isinstance(seen, Reply) and is_acceptable(seen.answer, self._retry)
+        return isinstance(seen, Reply) and verdict.is_acceptable(
+            seen.answer, self._retry
+        )
 
     def _observe(self, seen: Ended) -> None:
         seconds = seen.seconds if isinstance(seen, Reply) else 0.0
@@ -304,14 +292,14 @@ class Plan:
         unread = isinstance(seen, Reply) and seen.unread
         if isinstance(seen, Reply):
             passed.took = seen.seconds  # while a slot may be held for longer
-            if is_fine(seen.answer, self._retry):
+            if verdict.is_fine(seen.answer, self._retry):
                 return self._succeed(seen, passed)
         elif isinstance(seen, Expired):
             self._settle(seen, passed)
             lane.conclude(outcome_of(seen), now)
             return self._late()
         outcome = outcome_of(seen)
-        if isinstance(seen, Reply) and is_shed(seen.answer):
+        if isinstance(seen, Reply) and verdict.is_shed(seen.answer):
             lane.refused()
         delay, reason = self._again(seen)
         if delay is None and unread and outcome is not Outcome.FAILURE:
@@ -353,7 +341,7 @@ class Plan:
         retry = self._retry
         if retry is None:
             return None, Reason.NESTED if self._nested else Reason.SWITCHED_OFF
-        repeat = may_repeat(self._facts(), ending, retry)
+        repeat = verdict.may_repeat(self._facts(), ending, retry)
         if not repeat.allowed:
             return None, repeat.reason
         if self._sends >= retry.max_attempts:
@@ -370,7 +358,7 @@ class Plan:
             retry,
             self._sends,
             self._rng,
-            throttled=is_throttled(ending),
+            throttled=verdict.is_throttled(ending),
             retry_after=ending.retry_after,
         )
 
@@ -379,10 +367,12 @@ class Plan:
         if self._lane.is_shut_for(delay, seen.now):
             return Reason.BREAKER_OPEN
         ending = seen.answer if isinstance(seen, Reply) else seen.fault
-        if is_free(ending) and not self._had_free:
+        if verdict.is_free(ending) and not self._had_free:
             self._had_free = True
             return None
-        is_paid = self._lane.pay(throttled=was_counted(ending), shed=is_shed(ending))
+        is_paid = self._lane.pay(
+            throttled=verdict.was_counted(ending), shed=verdict.is_shed(ending)
+        )
         return None if is_paid else Reason.BUDGET_SPENT
 
     def _done(self, reason: Reason, outcome: Outcome, kept: Pass | None) -> Done:
