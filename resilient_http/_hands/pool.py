@@ -62,6 +62,7 @@ async def mend(family: Family, failed: object, error: BaseException) -> None:
             traces = list(_traces(error))
             for trace in traces:
                 lost += _half_open(trace) + _retire_torn(family, trace)
+                lost += _left_open(trace)
             lost += _sweep(owner._pool, changed=_forget_cut(owner, traces))
     await _close(lost)
 
@@ -169,6 +170,17 @@ def _half_open(trace: list[FrameType]) -> list[Any]:
         if frame.f_code.co_name == "start_tls"
     ]
     return [stream for stream in upgraded if hasattr(stream, "get_extra_info")]
+
+
+def _left_open(trace: list[FrameType]) -> list[Any]:
+    """Return what had left its pool to be closed, and was not, as one was cut."""
+    return [
+        connection
+        for frame in trace
+        if frame.f_code.co_name == "_close_connections"
+        for connection in frame.f_locals.get("closing", ())
+        if not connection.is_closed()
+    ]
 
 
 def _retire_torn(family: Family, trace: list[FrameType]) -> list[Any]:

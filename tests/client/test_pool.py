@@ -684,6 +684,27 @@ async def test_what_the_pool_itself_gives_up_is_closed() -> None:
     assert connections_of(transport) == []
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio's shields hold
+async def test_what_had_left_the_pool_is_closed_though_the_first_is_cut() -> None:
+    begun = anyio.Event()
+
+    async def stay() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    first, second = Expired(stay), Expired()
+    transport = pool_of(first, second)
+    loop = asyncio.get_running_loop()
+    async with ours(transport) as client:
+        task = loop.create_task(client.get("http://127.0.0.1:9/"))
+        await begun.wait()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert second.was_closed
+    assert connections_of(transport) == []
+
+
 class Foreign(httpx.AsyncBaseTransport):
     """Somebody's own, which has a pool, or something that has one."""
 
