@@ -19,8 +19,8 @@ _EARNED: Final = 1.0
 """Tokens for a call that succeeded at once."""
 
 _MOST_ROOM: Final = 10
-_LEAST_ROOM: Final = 5
-"""Up to which refusals are not repeated."""
+_LEAST_ROOM: Final = 6
+"""Below which refusals are not repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +37,12 @@ class Budget:
         self._config = config
         self._tokens = float(config.capacity)
         self._room = _MOST_ROOM
-        """Calls that succeeded, less those refused; never below 0."""
+        """Calls that succeeded, less sends refused; never below 0."""
 
     @property
     def tokens(self) -> float:
         """How many there are."""
         return self._tokens
-
-    def refused(self) -> None:
-        """Take in that a send was refused for want of room."""
-        self._room = max(0, self._room - 1)
 
     def spend(self, *, throttled: bool = False, shed: bool = False) -> Payment | None:
         """Pay for a retry or hedge, before it is waited for.
@@ -54,15 +50,17 @@ class Budget:
         Args:
             throttled: The server asked for less traffic, which costs it less to say
                 than a failure does.
-            shed: It is for a send that was refused for want of room.
+            shed: It is for a send that was refused for want of room, which is taken in.
 
         Returns:
             What was paid; None where there is not enough, or no room to be hoped for,
             and it must not be sent.
 
         """
-        if shed and self._room <= _LEAST_ROOM:
-            return None
+        if shed:
+            self._room = max(0, self._room - 1)
+            if self._room < _LEAST_ROOM:
+                return None
         price = self._config.throttled_cost if throttled else self._config.cost
         if self._tokens < price:
             return None

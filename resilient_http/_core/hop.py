@@ -299,8 +299,6 @@ class Plan:
             lane.conclude(outcome_of(seen), now)
             return self._late()
         outcome = outcome_of(seen)
-        if isinstance(seen, Reply) and verdict.is_shed(seen.answer):
-            lane.refused()
         delay, reason = self._again(seen)
         if delay is None and unread and outcome is not Outcome.FAILURE:
             return self._done(reason, outcome, passed)
@@ -370,10 +368,7 @@ class Plan:
         if verdict.is_free(ending) and not self._had_free:
             self._had_free = True
             return None
-        is_paid = self._lane.pay(
-            throttled=verdict.was_counted(ending), shed=verdict.is_shed(ending)
-        )
-        return None if is_paid else Reason.BUDGET_SPENT
+        return None if self._lane.pay(ending) else Reason.BUDGET_SPENT
 
     def _done(self, reason: Reason, outcome: Outcome, kept: Pass | None) -> Done:
         if outcome is Outcome.SUCCESS:  # of a status that it was told to try again

@@ -20,7 +20,14 @@ from resilient_http._core.budget import Payment
 from resilient_http._core.concurrency import Slot, Ticket
 from resilient_http._core.origin import Origin
 from resilient_http._core.pacer import Pacer
-from resilient_http._core.verdict import Load, Outcome
+from resilient_http._core.verdict import (
+    Answer,
+    Fault,
+    Load,
+    Outcome,
+    is_shed,
+    was_counted,
+)
 from resilient_http.policy import Policy
 
 
@@ -282,16 +289,20 @@ class Lane:
             return self._latencies.estimate(now)
         return None if self._hedge is None else self._hedge.delay
 
-    def refused(self) -> None:
-        """Take in that a send was refused for want of room."""
-        if self._budget is not None:
-            self._budget.refused()
+    def pay(self, ending: Answer | Fault | None = None) -> bool:
+        """Pay for a retry or hedge; False if it must not be sent.
 
-    def pay(self, *, throttled: bool = False, shed: bool = False) -> bool:
-        """Pay for a retry or hedge; False if it must not be sent."""
+        Args:
+            ending: Of the send that it is for; None for a hedge, as that has not ended.
+
+        """
         if self._budget is None:
             return True
-        payment = self._budget.spend(throttled=throttled, shed=shed)
+        payment = (
+            self._budget.spend()
+            if ending is None
+            else self._budget.spend(throttled=was_counted(ending), shed=is_shed(ending))
+        )
         if payment is None:
             return False
         self._paid = payment

@@ -516,7 +516,7 @@ async def test_where_most_have_no_room_refusals_are_not_sent_again(
     async with world.caller(colour, contract=CONTRACT) as caller:
         for _ in range(100):
             assert (await caller.get()).status_code == 503
-        assert world.sends == 100 + 3
+        assert world.sends == 100 + 4
         world.script = [200]
         for _ in range(6):
             await caller.get()

@@ -84,7 +84,6 @@ def test_without_capacity_nothing_is_retried() -> None:
 
 def shed(budget: Budget) -> bool:
     """Let a send be refused for want of room; return whether it is repeated."""
-    budget.refused()
     return budget.spend(shed=True) is not None
 
 
@@ -103,7 +102,7 @@ def test_what_is_refused_in_vain_pays_nothing() -> None:
 def test_a_failure_is_sent_again_however_many_are_refused() -> None:
     budget = Budget(RetryBudget())
     for _ in range(100):
-        budget.refused()
+        budget.spend(shed=True)
     assert budget.spend() is not None
     assert budget.spend(throttled=True) is not None
 
@@ -111,7 +110,7 @@ def test_a_failure_is_sent_again_however_many_are_refused() -> None:
 def test_refusals_are_sent_again_when_as_many_calls_have_succeeded() -> None:
     budget = Budget(RetryBudget())
     for _ in range(100):
-        budget.refused()
+        budget.spend(shed=True)
     for _ in range(6):
         budget.succeed()
     assert not shed(budget)

@@ -26,7 +26,6 @@ class AnyCalls(RuleBasedStateMachine):
     def a_send_fails(self, *, why: str, again: bool) -> None:
         price = 5 if why == "throttled" else 14
         if why == "shed":
-            self.budget.refused()
             self.room = max(0, self.room - 1)
         paid = self.budget.spend(throttled=why == "throttled", shed=why == "shed")
         is_hopeless = why == "shed" and self.room <= 5
