@@ -6,7 +6,7 @@ FUZZ := .venv-fuzz
 MUTANTS := .venv-mutants
 SECONDS ?= 20
 
-.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults overload fuzz mutants lock clean
+.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults overload spike fuzz mutants lock clean
 
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
@@ -23,6 +23,7 @@ help:
 	@echo "make fuzz    all that reads what others send, fuzzed for 20 s; SECONDS=3600 make fuzz for longer"
 	@echo "make mutants what the tests of the decisions let pass (an hour); MODULE=breaker for one"
 	@echo "make overload  of make bench, who comes back from an overload and who does not (minutes)"
+	@echo "make spike   one of these overloads in real time, with uvicorn and sockets (under 3 minutes)"
 	@echo "make lock    pin the development dependencies anew"
 
 # Reproducible: the versions and hashes in requirements-dev.txt, and nothing else.
@@ -86,6 +87,10 @@ faults: $(READY)
 
 overload: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.overload
+	$(BENCH)/bin/python -m benchmarks.readme
+
+spike: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.spike
 	$(BENCH)/bin/python -m benchmarks.readme
 
 $(BENCH)/.ready: benchmarks/requirements.txt

@@ -12,7 +12,7 @@ from typing import Any, Final
 from benchmarks.charts import Drawn, bar_chart, line_chart, save
 from benchmarks.figures import Figures, figures
 from benchmarks.kept import Kept, newest
-from benchmarks.overload.scenario import SCENARIOS, Scale
+from benchmarks.overload.scenario import SCENARIOS, SPIKE, Scale
 from benchmarks.overload.summary import share
 
 CHARTS: Final = Path(__file__).parent / "charts"
@@ -119,5 +119,6 @@ PICTURES: Final[Mapping[str, Mapping[str, Draw]]] = {
         f"overload-{scenario.name}.svg": _goodput(scenario.name, scenario.title)
         for scenario in SCENARIOS
     },
+    "spike": {"spike.svg": _goodput("real", f"{SPIKE.title}, in real time")},
 }
 """By benchmark, how each file of `charts/` is drawn."""

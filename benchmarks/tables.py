@@ -297,5 +297,6 @@ TABLES: Final[Mapping[str, Callable[[Runs], list[str]]]] = {
     "ratelimit": _ratelimit,
     "faults": _faults,
     "overload": _overload,
+    "spike": _overload,
 }
 """By benchmark, its tables."""

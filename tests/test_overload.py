@@ -5,6 +5,8 @@ from functools import cache
 
 import pytest
 
+from benchmarks import spike
+from benchmarks.overload.live import play_live
 from benchmarks.overload.plan import FULL, QUICK
 from benchmarks.overload.policies import LOOP, NONE, OURS, Contender
 from benchmarks.overload.scenario import DROP, SPIKE, Scale, Scenario
@@ -71,3 +73,13 @@ def test_who_is_chosen_is_played_and_with_which_seeds() -> None:
     seeds_alone = replace(QUICK, seeds=range(11, 13))
     assert (OURS, range(11, 13)) in list(seeds_alone.of(SPIKE))
     assert NONE not in dict(seeds_alone.of(SPIKE))
+
+
+@pytest.mark.parametrize("contender", [LOOP, OURS], ids=lambda it: it.name)
+def test_the_same_world_can_be_played_over_real_sockets(contender: Contender) -> None:
+    """For three seconds: too little to say more than that it runs."""
+    run = play_live(contender, SPIKE, spike.QUICK, seed=1)
+    assert sum(run.record.offered) > 100
+    assert sum(run.record.tries) >= sum(run.record.offered)
+    assert 0 < sum(run.record.good) <= sum(run.record.offered)
+    assert run.servers > 0

@@ -12,11 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
 from multiprocessing import get_context
-from statistics import median
 from typing import Any, Final
-
-from rich.table import Table
-from rich.text import Text
 
 from benchmarks.figures import Verdict
 from benchmarks.kept import as_bar, keep
@@ -24,12 +20,12 @@ from benchmarks.options import options
 from benchmarks.overload.plan import FULL, QUICK, Plan
 from benchmarks.overload.policies import CONTENDERS, OURS, Contender
 from benchmarks.overload.scenario import SCENARIOS, Scale, Scenario
-from benchmarks.overload.summary import Summary, bars, summarize
+from benchmarks.overload.summary import bars, summarize
+from benchmarks.overload.table import table
 from benchmarks.overload.world import Record, play
-from benchmarks.report import bar_text, console, empty
+from benchmarks.report import console
 
 _PACKAGES: Final = ("httpx", "anyio", "pydantic", "tenacity", "httpx-retries")
-_HEADS: Final = ("seeds", "meanwhile", "at the end", "tries", "recovers in")
 
 Runs = Mapping[Contender, Sequence[Record]]
 
@@ -65,7 +61,7 @@ def main() -> int:
             contender.name: [asdict(record) for record in records]
             for contender, records in runs.items()
         }
-        terminal.print(_table(scenario, scale, found, own))
+        terminal.print(table(scenario, scale, found, own))
     seconds = time.perf_counter() - began
     terminal.print(f"{seconds:.0f} s, {arguments.workers} at a time")
     if is_whole:
@@ -142,43 +138,6 @@ def _played(plan: Plan, scale: Scale, workers: int) -> Iterator[tuple[Scenario, 
                 scenario,
                 {one: [job.result() for job in own] for one, own in contenders.items()},
             )
-
-
-def _table(
-    scenario: Scenario,
-    scale: Scale,
-    found: Mapping[Contender, Sequence[Summary]],
-    held: Sequence[Verdict],
-) -> Table:
-    seconds = scale.ends - scale.begins
-    title = (
-        f"{scenario.title}, for {seconds:.0f} s: medians, and the worst of all seeds"
-    )
-    grid = empty(title, _HEADS, "bars")
-    for contender, runs in found.items():
-        told = Text("\n").join(
-            bar_text(bar) for bar in held if bar.contender == contender.name
-        )
-        grid.add_row(contender.name, str(len(runs)), *_cells(runs), told)
-    return grid
-
-
-def _cells(runs: Sequence[Summary]) -> tuple[str, ...]:
-    slowest = max(run.recovered_in for run in runs)
-    never = sum(run.recovered_in == float("inf") for run in runs)
-    middle = median(run.recovered_in for run in runs)
-    return (
-        _percent([run.during for run in runs]),
-        _percent([run.last for run in runs]),
-        f"{median(run.tries_during for run in runs):.2f}",
-        f"never, {never} of {len(runs)}"
-        if never
-        else f"{middle:.0f} s [{slowest:.0f}]",
-    )
-
-
-def _percent(values: Sequence[float]) -> str:
-    return f"{median(values):.1%} [{min(values):.1%}]"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import httpx
 
 import resilient_http
 from benchmarks.overload.scenario import ATTEMPT_TIMEOUT, PATIENCE
-from benchmarks.overload.service import Service, Wrap
+from benchmarks.overload.service import Wrap
 from benchmarks.overload.virtual import LoopClock
 from resilient_http import Contract, Policy, State
 from server_kit import Shedding, wrap
@@ -25,6 +25,9 @@ from server_kit.asgi import ASGIApp
 
 Get = Callable[[], Awaitable[httpx.Response]]
 """One call of one client."""
+
+Transport = httpx.AsyncBaseTransport
+"""The way to the servers."""
 
 _URL: Final = "http://shop.example"
 _PATH: Final = "/orders"
@@ -48,7 +51,7 @@ class Contender:
     """A client, and the server that it calls."""
 
     name: str
-    client: Callable[[Service, Random], Get]
+    client: Callable[[Transport, Random], Get]
     around: Wrap = _unwrapped
     module: str | None = None
     """What has to be installed."""
@@ -61,17 +64,17 @@ class Contender:
         return self.module is None or find_spec(self.module) is not None
 
 
-def _plain(service: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+def _plain(service: Transport) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=_URL, transport=service, timeout=ATTEMPT_TIMEOUT, trust_env=False
     )
 
 
-def _httpx(service: Service, _: Random) -> Get:
+def _httpx(service: Transport, _: Random) -> Get:
     return partial(_plain(service).get, _PATH)
 
 
-def _loop(service: Service, rng: Random) -> Get:
+def _loop(service: Transport, rng: Random) -> Get:
     """Retry as one writes it by hand: three times, after growing waits, jittered."""
     client = _plain(service)
 
@@ -86,7 +89,7 @@ def _loop(service: Service, rng: Random) -> Get:
     return get
 
 
-def _tenacity(service: Service, _: Random) -> Get:
+def _tenacity(service: Transport, _: Random) -> Get:
     tenacity = import_module("tenacity")
     client = _plain(service)
 
@@ -102,13 +105,13 @@ def _tenacity(service: Service, _: Random) -> Get:
     return partial(retrying, get)
 
 
-def _httpx_retries(service: Service, _: Random) -> Get:
+def _httpx_retries(service: Transport, _: Random) -> Get:
     module = import_module("httpx_retries")
     return partial(_plain(module.RetryTransport(service)).get, _PATH)
 
 
 def _ours(
-    service: Service, rng: Random, policy: Policy = _DEFAULT, *, shares: bool = True
+    service: Transport, rng: Random, policy: Policy = _DEFAULT, *, shares: bool = True
 ) -> Get:
     policy = replace(policy, attempt_timeout=ATTEMPT_TIMEOUT, deadline=PATIENCE)
     client = resilient_http.AsyncClient(

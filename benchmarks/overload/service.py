@@ -28,7 +28,8 @@ class Server:
     """One worker, first come, first served.
 
     It finishes what it has begun, whether or not somebody waits for it, unless what is
-    around its app cancels that.
+    around its app cancels that. It begins when the one before is done, also where the
+    loop is late to tell it so.
 
     Args:
         around: What its app is wrapped with.
@@ -61,19 +62,19 @@ class Server:
             await _answer(send, 500)
             return
         self._waiting += 1
+        arrived = self._time()
         try:
             async with self._worker:
-                await self._work()
+                await self._work(arrived)
         finally:
             self._waiting -= 1
         await _answer(send, _OK)
 
-    async def _work(self) -> None:
-        now = self._time()
+    async def _work(self, arrived: float) -> None:
         seconds = self._rng.expovariate(self.speed / SERVICE)
-        self._free_at = end = max(now, self._free_at) + seconds
+        self._free_at = end = max(arrived, self._free_at) + seconds
         try:
-            await asyncio.sleep(end - now)
+            await asyncio.sleep(end - self._time())
         except asyncio.CancelledError:
             self._free_at -= end - self._time()
             raise

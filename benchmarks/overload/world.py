@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import Final, Self
 
 import httpx
 
@@ -27,6 +28,16 @@ class Record:
     """Answers that reached a user in time."""
     tries: list[int]
     """Requests that were sent."""
+
+    @classmethod
+    def empty(cls, scale: Scale, tries: list[int]) -> Self:
+        """Return one of which only what is sent is counted elsewhere."""
+        seconds = int(scale.over) + 1
+        return cls([0] * seconds, [0] * seconds, tries)
+
+    def second(self, now: float) -> int:
+        """Return where to count what happened `now`, the end at the latest."""
+        return min(int(now), len(self.tries) - 1)
 
 
 def play(contender: Contender, scenario: Scenario, scale: Scale, seed: int) -> Record:
@@ -52,41 +63,61 @@ class _World:
         self._scenario = scenario
         self._scale = scale
         self._seed = seed
-        self._calls: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        scale, scenario = self._scale, self._scenario
+        scale, seed = self._scale, self._seed
         # Each in a stream of its own, so that users come alike whoever serves them.
-        arrivals = Random(f"arrivals {self._seed}")
-        service = Service(
-            scale, self._contender.around, Random(f"service {self._seed}")
-        )
+        service = Service(scale, self._contender.around, Random(f"service {seed}"))
+        self.record = Record.empty(scale, service.tries)
+        loop = asyncio.get_running_loop()
+        loop.call_at(scale.begins, service.pull, self._scenario)
+        loop.call_at(scale.ends, service.pull, _CALM)
         clients = [
-            self._contender.client(service, Random(f"client {self._seed} {number}"))
+            self._contender.client(service, Random(f"client {seed} {number}"))
             for number in range(scale.clients)
         ]
-        seconds = int(scale.over) + 1
-        self.record = Record([0] * seconds, [0] * seconds, service.tries)
-        loop = asyncio.get_running_loop()
-        self._time = loop.time
-        loop.call_at(scale.begins, service.pull, scenario)
-        loop.call_at(scale.ends, service.pull, _CALM)
-        usual = scale.load * scale.capacity
-        while (now := loop.time()) < scale.over:
-            is_on = scale.begins <= now < scale.ends
-            rate = usual * (scenario.spike if is_on else 1.0)
-            await asyncio.sleep(arrivals.expovariate(rate))
-            call = loop.create_task(self._call(arrivals.choice(clients)))
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
+        await offer(self._scenario, scale, seed, clients, self.record)
 
-    async def _call(self, get: Get) -> None:
-        born = self._time()
-        self.record.offered[int(born)] += 1
-        try:
-            response = await get()
-        except httpx.HTTPError:
-            return
-        now = self._time()
-        if response.is_success and now - born <= PATIENCE:
-            self.record.good[int(now)] += 1
+
+async def offer(
+    scenario: Scenario, scale: Scale, seed: int, clients: Sequence[Get], record: Record
+) -> float:
+    """Let users call from now until all is over, and note what they get.
+
+    Returns:
+        By how many seconds the one came too late who did most, as they do where time
+        is real and the loop is busy.
+
+    """
+    arrivals = Random(f"arrivals {seed}")
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    usual = scale.load * scale.capacity
+    calls: set[asyncio.Task[None]] = set()
+    late = at = 0.0
+    try:
+        while at < scale.over:
+            is_on = scale.begins <= at < scale.ends
+            at += arrivals.expovariate(usual * (scenario.spike if is_on else 1.0))
+            await asyncio.sleep(began + at - loop.time())
+            late = max(late, loop.time() - began - at)
+            call = loop.create_task(_call(arrivals.choice(clients), began, record))
+            calls.add(call)
+            call.add_done_callback(calls.discard)
+    finally:
+        for call in calls:
+            call.cancel()
+    return late
+
+
+async def _call(get: Get, began: float, record: Record) -> None:
+    time = asyncio.get_running_loop().time
+    born = time() - began
+    record.offered[record.second(born)] += 1
+    try:
+        response = await get()
+    except httpx.HTTPError:
+        return
+    now = time() - began
+    if response.is_success and now - born <= PATIENCE:
+        record.good[record.second(now)] += 1
