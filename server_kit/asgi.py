@@ -79,7 +79,10 @@ def ends_response(message: Message, *, trailers: bool) -> bool:
 
 def local_path(scope: Scope) -> str:
     """Return the path below the app's `root_path`, which servers put before `path`."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    path: str = scope["path"]
+    root: str | None = scope.get("root_path")
+    if not root:
+        return path
     below = path.removeprefix(root)
     # /api must not be taken off /apis, and a proxy may have taken it off already.
     return below if not below or below.startswith("/") else path

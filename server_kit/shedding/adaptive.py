@@ -188,9 +188,9 @@ class AdaptiveLimit:
         is as long as latency may be, that chance does not explain it: if it was allowed
         for all of them, as many would come in a moment as there are.
         """
-        self._answers += 1
-        self._slow += seconds > (self._base + self._allowed) / 2
         length, moment = now - self._moment, self._allowed
+        self._answers += 1
+        self._slow += seconds > (self._base + moment) / 2
         if length < moment:
             return False
         answers = self._answers * moment / length

@@ -83,6 +83,8 @@ class Admission:
         self._waiting: dict[Priority, deque[Ticket]] = {
             one: deque() for one in Priority
         }
+        self._in_line = 0
+        """Of all priorities together: most of the time there is nobody."""
         self._is_late = [False] * len(Priority)
         """By priority, whether the last that waited have done so in vain."""
 
@@ -107,6 +109,7 @@ class Admission:
             return Refusal()
         ticket = Ticket(priority, wake)
         self._waiting[priority].append(ticket)
+        self._in_line += 1
         return ticket
 
     def answered(self, permit: Permit, now: float) -> None:
@@ -145,6 +148,7 @@ class Admission:
             self._hand_over(now)
         elif ticket in self._waiting[ticket.priority]:
             self._waiting[ticket.priority].remove(ticket)
+            self._in_line -= 1
             if in_vain:
                 for priority in range(ticket.priority, len(self._is_late)):
                     self._is_late[priority] = True
@@ -154,7 +158,7 @@ class Admission:
         return AdmissionSnapshot(
             limit=self._limit.value,
             in_flight=len(self._out),
-            waiting=sum(map(len, self._waiting.values())),
+            waiting=self._in_line,
         )
 
     def _take(self, now: float) -> Permit:
@@ -163,22 +167,16 @@ class Admission:
         return permit
 
     def _hand_over(self, now: float) -> None:
-        while len(self._out) < self._limit.value:
-            ticket = self._next()
-            if ticket is None:
-                return
+        while self._in_line and len(self._out) < self._limit.value:
+            ticket = next(queue for queue in self._waiting.values() if queue).popleft()
+            self._in_line -= 1
             self._was_in_time(ticket.priority)
             ticket.permit = self._take(now)
             ticket.wake()
 
-    def _next(self) -> Ticket | None:
-        for queue in self._waiting.values():
-            if queue:
-                return queue.popleft()
-        return None
-
     def _was_in_time(self, priority: Priority) -> None:
-        self._is_late[: priority + 1] = [False] * (priority + 1)
+        if True in self._is_late:
+            self._is_late[: priority + 1] = [False] * (priority + 1)
 
     def _has_room(self, priority: Priority, left: float) -> bool:
         """Tell whether a newcomer would be in time."""

@@ -176,7 +176,8 @@ class SheddingStage:
             if around.is_admitted:  # by a wrapped app around this one
                 return True
             around = around.outer
-        return exchange.is_health or local_path(scope) in self._settings.exempt_paths
+        exempt = self._settings.exempt_paths
+        return exchange.is_health or (bool(exempt) and local_path(scope) in exempt)
 
     async def _admit(self, scope: Scope, exchange: Exchange, arrived: float) -> Permit:
         left = math.inf if exchange.ends is None else exchange.ends - arrived
