@@ -27,6 +27,8 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(TARGETS))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="", help="mutants whose name contains this")
+    parser.add_argument("--changed", action="store_true", help="since last tried")
+    parser.add_argument("--survivors", action="store_true", help="of the last time")
     parser.add_argument(
         "--report", action="store_true", help="write the page, try none"
     )
@@ -34,35 +36,43 @@ def main() -> int:
     if unknown := set(asked.modules).difference(TARGETS):
         parser.error(f"no such module: {', '.join(sorted(unknown))}")
     targets = [TARGETS[name] for name in asked.modules or TARGETS]
+    if asked.changed:
+        targets = [target for target in targets if report.has_changed(target)]
     if not asked.report:
         if os.environ.get("PYTHONHASHSEED") != "0":
             parser.error("set PYTHONHASHSEED=0, or sets have another order each time")
         seed(0)
         warm_up()
         print(_ROW.format("module", "mutants", "killed", "%", "unexplained", "seconds"))
-        holes = [_try(one, asked.jobs, asked.only) for one in targets]
+        holes = [_try(one, asked) for one in targets]
         return 1 if any(holes) else 0
     report.PAGE.write_text(report.page())
     return 0
 
 
-def _try(target: Target, jobs: int, only: str) -> int:
+def _try(target: Target, asked: argparse.Namespace) -> int:
     """Try a module's mutants, and return how many survive unexplained."""
     began = time.monotonic()
+    earlier = report.earlier(target) if asked.survivors else None
     allowed = allowance(measure(target))
     mutants = Mutants(target.source)
-    chosen = [it for it in mutants.all if only in it.name]
-    verdicts = dict(_verdicts(target, mutants, chosen, jobs, allowed))
+    chosen = [it for it in mutants.all if asked.only in it.name]
+    if earlier is not None:
+        names = {it.name for it in earlier.survivors}
+        chosen = [it for it in chosen if it.name in names]
+    verdicts = dict(_verdicts(target, mutants, chosen, asked.jobs, allowed))
     found = report.Found.of(target, [(it, verdicts[it.name]) for it in chosen])
-    seconds = time.monotonic() - began
+    if earlier is not None:
+        found = earlier.again(found)
+    seconds = round(time.monotonic() - began)
     holes = found.unexplained()
     share = f"{found.share:.1%}"
-    row = target.name, found.mutants, found.killed, share, len(holes), round(seconds)
+    row = target.name, found.mutants, found.killed, share, len(holes), seconds
     print(_ROW.format(*row), flush=True)
     for survivor in holes:
         print(f"  {survivor.line:>4}  {survivor.name}", flush=True)
-    if not only:
-        report.keep(found, seconds)
+    if not asked.only:
+        report.keep(found)
         for name in found.stale():
             print(f"  no longer survives: {name}")
     return len(holes)

@@ -65,6 +65,14 @@ class Found(NamedTuple):
         killed = len(verdicts) - len(survivors)
         return cls(target, len(verdicts), killed, stuck, survivors)
 
+    def again(self, later: "Found") -> "Found":
+        """Return the same, once its survivors have been tried anew."""
+        return self._replace(
+            killed=self.killed + later.killed,
+            stuck=self.stuck + later.stuck,
+            survivors=later.survivors,
+        )
+
     @property
     def share(self) -> float:
         """Of those that were killed."""
@@ -87,18 +95,17 @@ def explained(module: str) -> dict[str, str]:
     return {name: group["why"] for group in groups for name in group["mutants"]}
 
 
-def keep(found: Found, seconds: float) -> None:
+def keep(found: Found) -> None:
     """Write what was found beside the results of the benchmarks."""
     RESULTS.mkdir(exist_ok=True)
     target = found.target
     kept = {
         "module": target.path,
-        "sha256": sha256(target.source.encode()).hexdigest(),
         "judges": target.judges,
+        **_digests(target),
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
         "tools": {tool: version(tool) for tool in _TOOLS},
-        "seconds": round(seconds),
         "mutants": found.mutants,
         "killed": found.killed,
         "of_those_stuck": found.stuck,
@@ -113,6 +120,28 @@ def kept(module: str) -> dict[str, Any]:
     return found
 
 
+def has_changed(target: Target) -> bool:
+    """Whether the module or its judges are not as they were when it was last tried."""
+    return not _file(target.name).exists() or any(
+        kept(target.name)[name] != digest for name, digest in _digests(target).items()
+    )
+
+
+def earlier(target: Target) -> Found:
+    """Return what was found when the module, as it is, was last tried.
+
+    Raises:
+        LookupError: It has changed since.
+
+    """
+    found = kept(target.name)
+    if found.get("source") != _digests(target)["source"]:
+        raise LookupError(f"{target.name} has changed: its mutants are others")
+    survivors = [Survivor(**it) for it in found["survivors"]]
+    numbers = found["mutants"], found["killed"], found["of_those_stuck"]
+    return Found(target, *numbers, survivors)
+
+
 def page() -> str:
     """Return the page about all that is kept."""
     found = {name: kept(name) for name in TARGETS if _file(name).exists()}
@@ -122,6 +151,14 @@ def page() -> str:
 
 def _file(module: str) -> Path:
     return RESULTS / f"{module}.json"
+
+
+def _digests(target: Target) -> dict[str, str]:
+    return {"source": _digest([target.path]), "tests": _digest(target.judges)}
+
+
+def _digest(paths: Sequence[str]) -> str:
+    return sha256(b"".join((ROOT / path).read_bytes() for path in paths)).hexdigest()
 
 
 def _table(found: dict[str, dict[str, Any]]) -> Iterator[str]:
