@@ -184,9 +184,12 @@ class Breaker:
             return self._decide(now)
         if self.mode is Mode.FORCED_OPEN:
             return Refusal(math.inf)
-        decided = Refusal(0) if self.mode is Mode.FORCED_CLOSED else self._decide(now)
+        if self.mode is Mode.METRICS_ONLY:
+            decided = self._decide(now)
+            if isinstance(decided, Permit):
+                return decided
         # Not among those that are out, so that what comes of it counts for nothing.
-        return Permit(-1, now, False) if isinstance(decided, Refusal) else decided  # noqa: FBT003 - in the order of its fields
+        return Permit(-1, now, False)  # noqa: FBT003 - in the order of its fields
 
     def _decide(self, now: float) -> Permit | Refusal:
         if self._state is _OPEN:

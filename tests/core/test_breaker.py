@@ -1,11 +1,18 @@
 """When the breaker opens, by example. Time is a number, so no test sleeps."""
 
+import math
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from resilient_http._core.breaker import (
+    Breaker,
     BreakerState,
+    Cause,
+    Mode,
+    Permit,
+    Refusal,
 )
 from resilient_http.policy import BreakerConfig
 from tests.core.breakers import (
@@ -169,6 +176,14 @@ def test_opens_at_the_slow_rate() -> None:
     assert state_of(breaker) is BreakerState.OPEN
 
 
+def test_stays_closed_just_below_the_slow_rate() -> None:
+    breaker = breaker_with(replace(CONFIG, slow_call=2, slow_rate=0.5))
+    for took in (1, 1, 1, 2.5, 2.5):
+        send(breaker, 0, failed=False, took=took)
+    assert breaker.snapshot(0).slow == 2
+    assert state_of(breaker) is BreakerState.CLOSED
+
+
 def test_no_call_is_slow_unless_that_was_asked_for() -> None:
     breaker = breaker_with()
     for _ in range(10):
@@ -181,3 +196,99 @@ def test_a_slow_probe_has_not_passed() -> None:
     breaker = opened_at(0, config)
     send(breaker, 30, failed=False, took=3)
     assert state_of(breaker) is BreakerState.OPEN
+
+
+# Decided by hand
+
+
+def test_forced_open_nothing_passes_however_long_it_waits() -> None:
+    breaker = breaker_with()
+    breaker.force(Mode.FORCED_OPEN)
+    assert breaker.admit(0) == Refusal(math.inf)
+    assert breaker.retry_after(0) == math.inf
+    assert breaker.snapshot(0).mode is Mode.FORCED_OPEN
+    assert breaker.snapshot(0).in_flight == 0
+
+
+@pytest.mark.parametrize("mode", [Mode.FORCED_CLOSED, Mode.METRICS_ONLY])
+def test_what_passes_though_it_is_open_counts_for_nothing(mode: Mode) -> None:
+    breaker = opened_at(0)
+    breaker.force(mode)
+    assert breaker.retry_after(1) == 0
+    granted = breaker.admit(1)
+    assert isinstance(granted, Permit)
+    assert (granted.admitted_at, granted.is_probe) == (1, False)
+    breaker.conclude(granted, failed=True, now=1)
+    assert not breaker.settle(granted, failed=True, now=1)
+    view = breaker.snapshot(1)
+    assert (view.state, view.calls, view.in_flight) == (BreakerState.OPEN, 0, 0)
+
+
+def test_forced_closed_it_counts_nothing_and_stays_as_it_was() -> None:
+    breaker = breaker_with()
+    breaker.force(Mode.FORCED_CLOSED)
+    for _ in range(10):
+        granted = permit(breaker, 0)
+        assert not granted.is_probe
+        assert not breaker.settle(granted, failed=True, now=0)
+        breaker.conclude(granted, failed=True, now=0)
+    view = breaker.snapshot(0)
+    assert (view.state, view.calls, view.failed_in_row) == (BreakerState.CLOSED, 0, 0)
+
+
+def test_for_metrics_only_it_counts_and_moves_as_ever() -> None:
+    breaker = breaker_with(replace(CONFIG, metrics_only=True))
+    assert breaker.mode is Mode.METRICS_ONLY
+    for _ in range(4):
+        send(breaker, 0, failed=True)
+    assert state_of(breaker) is BreakerState.OPEN
+    assert breaker.snapshot(0).retry_after == 30
+    assert permit(breaker, 30).is_probe
+    assert state_of(breaker) is BreakerState.HALF_OPEN
+
+
+@pytest.mark.parametrize("metrics_only", [False, True])
+def test_let_go_it_decides_again_as_it_was_made_to(*, metrics_only: bool) -> None:
+    breaker = breaker_with(replace(CONFIG, metrics_only=metrics_only))
+    breaker.force(Mode.FORCED_OPEN)
+    breaker.force(None)
+    own = Mode.METRICS_ONLY if metrics_only else Mode.NORMAL
+    assert breaker.snapshot(0).mode is own
+    assert isinstance(breaker.admit(0), Permit)
+
+
+# What it says of itself
+
+
+def test_what_events_and_metrics_show_is_spelled_so() -> None:
+    assert [*BreakerState] == ["closed", "open", "half_open"]
+    assert [*Mode] == ["normal", "metrics_only", "forced_open", "forced_closed"]
+    assert [*Cause] == [
+        *("failure_rate", "slow_rate", "calls_failed"),
+        *("break_over", "probe_failed", "probes_passed"),
+    ]
+
+
+def test_tells_how_often_it_has_moved_and_why_it_last_did() -> None:
+    breaker = breaker_with()
+    assert (breaker.era, breaker.cause) == (0, None)
+    for _ in range(4):
+        send(breaker, 0, failed=True)
+    assert (breaker.era, breaker.cause) == (1, Cause.FAILURE_RATE)
+    send(breaker, 30, failed=False)
+    assert (breaker.era, breaker.cause) == (3, Cause.PROBES_PASSED)
+
+
+def test_a_closed_breaker_refuses_nobody_for_any_time() -> None:
+    assert breaker_with().retry_after(0) == 0
+
+
+def test_a_break_lasts_up_to_a_fifth_longer_unless_it_is_told_otherwise() -> None:
+    class Longest(Random):
+        def uniform(self, a: float, b: float) -> float:
+            return max(a, b)
+
+    breaker = Breaker(CONFIG, Longest())
+    for _ in range(4):
+        send(breaker, 0, failed=True)
+    assert breaker.retry_after(0) == pytest.approx(36)

@@ -87,6 +87,10 @@ def test_a_break_lasts_at_least_as_long_as_the_dependency_asked() -> None:
     assert breaker.retry_after(5) == 90
 
 
+def test_a_dependency_that_asked_for_nothing_gets_no_more_than_the_break() -> None:
+    assert opened_at(5, replace(CONFIG, recovery_timeout=0.5)).retry_after(5) == 0.5
+
+
 def test_what_was_asked_before_a_success_is_forgotten() -> None:
     breaker = breaker_with()
     sent = permit(breaker, 0)
@@ -158,6 +162,7 @@ def test_of_a_crowd_only_the_probes_get_through(places: int) -> None:
     breaker = opened_at(0, replace(CONFIG, half_open_max_calls=places))
     answers = [breaker.admit(30) for _ in range(50)]
     assert sum(isinstance(answer, Permit) for answer in answers) == places
+    assert answers[-1] == Refusal(0)  # a place may become free at any moment
 
 
 def test_closes_after_enough_probes_have_passed() -> None:
