@@ -264,7 +264,7 @@ class _Gradient2:
         room = math.sqrt(self.value)
         target = self.value * max(_LEAST_GRADIENT, gradient) + room
         smoothed = self.value + _SMOOTHING * (target - self.value)
-        self.value = min(max(1.0, smoothed), self._most)
+        self.value = min(smoothed, self._most)  # 1 at least: room outweighs the rest
 
 
 def _is_app_limited(in_flight: int, limit: float) -> bool:

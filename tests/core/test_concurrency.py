@@ -1,11 +1,11 @@
 """How many calls may be in flight, and what moves that."""
 
+import math
 from typing import Literal
 
 import pytest
 
 from resilient_http._core.concurrency import (
-    MOST_GROWTH,
     Limiter,
     LimiterSnapshot,
     Slot,
@@ -147,7 +147,7 @@ def test_less_than_half_of_the_limit_in_use_does_not_raise_it(kind: Kind) -> Non
 def test_a_healthy_origin_gets_ten_times_the_limit_at_most(kind: Kind) -> None:
     limiter = limiter_of(5, kind)
     round_trips(limiter, 100, now=0.0, rtt=1.0)
-    assert limiter.limit == 5 * MOST_GROWTH
+    assert limiter.limit == 50
 
 
 def test_aimd_raises_the_limit_by_one_for_each_round_trip() -> None:
@@ -222,6 +222,28 @@ def test_gradient2_takes_an_answer_before_its_question_for_one_at_once() -> None
     assert before.limit == at_once.limit > 20
 
 
+def test_gradient2_goes_by_the_numbers_of_its_authors() -> None:
+    limiter = limiter_of(10_000, "gradient2")
+    fill(limiter, 0, most=6_000)  # in use, or nothing would move
+    value, long, short, now = 10_000.0, 0.0, 0.0, 0.0
+    rtts = [0.1, 0.35, 0.1, 0.1, 2.5, 0.1, 0.1, 0.1, 0.1, 0.1, 0.9, 0.1, 0.4, 0.1]
+    for span, rtt in enumerate(rtts, start=1):
+        slots = [slot(limiter, now) for _ in range(10)]
+        for each in slots[:9]:
+            limiter.release(each, now, Load.FINE, seconds=rtt)
+        now += max(1.0, short)  # as long as a round trip, and a second at least
+        assert limiter.limit == math.floor(value)
+        limiter.release(slots[9], now, Load.FINE, seconds=rtt)
+        short = rtt
+        long += (1 / span if span <= 10 else 2 / 601) * (short - long)
+        if long > 2 * short:
+            long *= 0.95
+        gradient = max(0.5, min(1.0, 1.5 * long / short))
+        value += 0.2 * (value * gradient + math.sqrt(value) - value)
+        assert limiter.limit == math.floor(value)
+    assert 6_010 < value < 12_000
+
+
 def test_gradient2_is_not_moved_by_a_few_answers() -> None:
     limiter = limiter_of(4, "gradient2")
     now = round_trips(limiter, 2, now=0.0, rtt=5.0)
@@ -259,6 +281,21 @@ def test_the_queue_takes_as_many_as_it_may() -> None:
 
 
 @pytest.mark.case("C10")
+def test_is_busy_while_calls_are_in_flight_or_wait() -> None:
+    limiter = limiter_of(1, queue=1)
+    assert not limiter.is_busy
+    taken = slot(limiter)
+    assert limiter.is_busy
+    assert limiter.enter(print) is not None
+    limiter.release(taken, 0, Load.FINE)
+    assert limiter.is_busy
+    ticket = limiter.hand_over(0)
+    assert ticket is not None
+    assert ticket.wake is print
+    limiter.leave(ticket, 0)
+    assert not limiter.is_busy
+
+
 def test_one_release_wakes_one_and_the_first() -> None:
     limiter = limiter_of(1, queue=2)
     held, first, second = slot(limiter), limiter.enter(print), limiter.enter(print)
