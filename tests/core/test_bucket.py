@@ -116,6 +116,23 @@ def test_a_place_in_the_middle_is_lost_once_its_time_has_passed() -> None:
     assert bucket.reserve(11).at == 30
 
 
+def test_a_place_in_the_middle_can_be_had_until_its_time() -> None:
+    bucket = bucket_of(1, 10.0)
+    _, middle, _ = (bucket.reserve(0) for _ in range(3))
+    assert bucket.cancel(middle, 10)
+    assert bucket.reserve(10).at == 10
+
+
+def test_a_place_that_was_given_again_can_be_given_back() -> None:
+    bucket = bucket_of(1, 10.0)
+    first, second = bucket.reserve(0), bucket.reserve(0)
+    bucket.cancel(first, 0)
+    again = bucket.reserve(0)
+    assert bucket.cancel(second, 0)
+    assert bucket.cancel(again, 0)
+    assert bucket.wait(1) == 0
+
+
 def test_a_place_that_was_given_back_in_time_is_lost_when_nobody_asks() -> None:
     bucket = bucket_of(1, 10.0)
     _, middle, _ = (bucket.reserve(0) for _ in range(3))

@@ -70,10 +70,24 @@ def test_a_choice_holds_whatever_the_phases(longest_phase: float) -> None:
 def test_a_default_gives_way_to_a_body_that_moves() -> None:
     made = limits()
     send = made.begin_send(100)
-    for second in range(101, 400):
+    for second in range(101, 12_000):
         made.moved(1024, second)
-        assert made.at(*send) > second
-    assert made.at(*send) <= 399 + 10
+        assert made.at(*send) >= second + 1
+    assert made.at(*send) <= 11_999 + 10
+
+
+def test_a_default_does_not_give_way_to_a_body_that_hardly_moves() -> None:
+    made = limits()
+    send = made.begin_send(100)
+    for second in range(101, 111):
+        made.moved(1, second)
+    assert made.at(*send) == pytest.approx(111, abs=0.1)
+
+
+def test_nothing_has_moved_at_first() -> None:
+    made = limits()
+    assert made.moving_until == -math.inf
+    assert made.at(math.inf, 110) == 110
 
 
 def test_a_body_that_stops_is_waited_for_as_long_as_httpx_would() -> None:
@@ -88,6 +102,15 @@ def test_what_one_send_moved_does_not_help_the_next() -> None:
     made.begin_send(100)
     made.moved(10_000, 101)
     assert made.at(*made.begin_send(102)) == 112
+
+
+def test_what_one_send_moved_puts_the_end_of_the_call_off_until_the_next() -> None:
+    made = limits()
+    made.begin_send(120)
+    made.moved(10_000, 125)
+    assert made.call_at == 135
+    send = made.begin_send(126)
+    assert (made.call_at, made.at(*send)) == (130, 130)
 
 
 def test_what_one_send_moves_counts_for_the_one_beside_it() -> None:

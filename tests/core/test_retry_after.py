@@ -1,14 +1,15 @@
 """`Retry-After`, from anything a server may send."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_http._core.retry_after import LONGEST, parse, render
+from resilient_http._core.retry_after import LONGEST, clock, parse, render
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC).timestamp()
 
@@ -35,6 +36,8 @@ def read(*values: str, date: str | None = None, wall: float = NOON) -> float | N
         ("1.5", None),
         ("1_000", None),
         ("5s", None),
+        ("X5", None),
+        ("5X", None),
         ("\N{SUPERSCRIPT TWO}", None),
         ("\N{ARABIC-INDIC DIGIT FIVE}", None),
         ("\N{NO-BREAK SPACE}5", None),
@@ -114,6 +117,41 @@ def test_two_digits_more_than_fifty_years_ahead_are_the_past(
 
 
 @pytest.mark.case("RA-6")
+def rfc850(moment: datetime) -> str:
+    return f"{moment:%A, %d-%b-%y %H:%M:%S} GMT"
+
+
+def test_two_digits_are_ahead_up_to_fifty_years_to_the_second() -> None:
+    now = datetime(2025, 6, 1, 12, tzinfo=UTC)
+    edge = now + timedelta(days=50 * 365.2425)
+    assert read(rfc850(edge)) == (edge - now).total_seconds()
+    assert read(rfc850(edge + timedelta(seconds=1))) == 0
+
+
+def test_two_digits_may_mean_the_century_to_come() -> None:
+    now, then = datetime(2090, 1, 1, tzinfo=UTC), datetime(2110, 1, 1, tzinfo=UTC)
+    wait = read(rfc850(then), wall=now.timestamp())
+    assert wait == (then - now).total_seconds()
+
+
+def test_two_digits_in_the_past_are_the_latest_year_that_ends_so() -> None:
+    assert clock("Sunday, 06-Nov-94 08:49:37 GMT", NOON) == 784_111_777
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_greenwich")
+def test_a_date_is_utc_wherever_the_client_is() -> None:
+    assert read("Sun, 01 Jun 2025 12:00:30 GMT") == 30
+
+
 def test_a_date_is_measured_against_the_responses_own_clock() -> None:
     hour_slow = "Sun, 01 Jun 2025 11:00:00 GMT"
     assert read("Sun, 01 Jun 2025 11:00:10 GMT", date=hour_slow) == 10

@@ -99,6 +99,14 @@ def test_an_origin_that_has_recovered_gets_its_traffic_back() -> None:
     assert all(went[-700:])  # 16 s later at most
 
 
+def test_where_nothing_is_held_back_the_least_draw_goes_too() -> None:
+    class Least(Random):
+        def random(self) -> float:
+            return 0.0
+
+    assert throttler_of().admit(0, Least())
+
+
 @pytest.mark.property
 @given(
     steps=st.lists(

@@ -66,3 +66,11 @@ def test_of_too_many_refusals_the_oldest_goes() -> None:
     assert refusals.of("k", 3, 100.0) is not None
     assert refusals.of("flood0", 1, 100.0) is None
     assert refusals.of("flood1", 1, 100.0) is not None
+
+
+def test_a_refusal_that_is_known_takes_nobodys_place() -> None:
+    refusals = refused()
+    for n in range(9_999):
+        refusals.note(f"flood{n}", 1, Standing(1.0, 1.0, 2), now=100.0)
+    refusals.note("flood5000", 1, Standing(0.5, 1.0, 2), now=100.0)
+    assert refusals.of("k", 3, 100.0) is not None

@@ -49,6 +49,11 @@ def test_a_reservation_has_a_name_and_an_end() -> None:
     assert (numbers[4:], names) == ([1, 2, 9, 1, 1, 0, 0, 2, 3, 0, 0], ["h"])
 
 
+def test_a_reservation_follows_what_was_asked_before_it() -> None:
+    _, numbers, _ = pack(Request((A,)), Request((B,), hold="h", expires=9))
+    assert numbers[4:] == [0, 1, 1, 1, 1, 1, 9, 2, 3]
+
+
 def test_a_lease_says_what_is_wanted_and_what_is_over() -> None:
     part = A._replace(ahead=Ahead(10, "old", 4))
     _, numbers, names = pack(Request((part,), hold="new", expires=9))
