@@ -2,12 +2,20 @@
 
 import math
 from dataclasses import FrozenInstanceError, replace
+from random import Random
 from typing import Any
 
 import pytest
 
 from server_kit.ratelimit.machines import Algorithm
-from server_kit.ratelimit.quota import Decision, Quota
+from server_kit.ratelimit.quota import (
+    Charge,
+    Decision,
+    Quota,
+    check_cost,
+    microseconds,
+    seconds_until,
+)
 from tests.server.accounts import ALGORITHMS, InSeconds
 
 WINDOW = 60.0
@@ -42,6 +50,9 @@ both = pytest.mark.parametrize("algorithm", ALGORITHMS)
         ("window", True, TypeError),
         ("cost", 0.5, TypeError),
         ("cost", False, TypeError),
+        ("limit", [], TypeError),  # which cannot even be looked up
+        ("window", [], TypeError),
+        ("cost", [], TypeError),
         pytest.param("cost", -1, ValueError, marks=pytest.mark.case("S15")),
         pytest.param("cost", 11, ValueError, marks=pytest.mark.case("S14")),
     ],
@@ -50,9 +61,22 @@ def test_a_bad_field_is_named_and_shown(
     field: str, value: object, error: type[Exception]
 ) -> None:
     kwargs: dict[str, Any] = {"key": "k", "limit": 10, "window": WINDOW, field: value}
-    with pytest.raises(error, match=field) as refused:
+    with pytest.raises(error, match=rf"^{field} must") as refused:
         Quota(**kwargs)
     assert repr(value) in str(refused.value)
+
+
+def test_a_window_may_be_a_thousandth_of_a_second() -> None:
+    assert Quota("k", 10, 0.001).window == 0.001
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [(None, "cost must be at least 0"), (10, "cost must be from 0 to the limit of 10")],
+)
+def test_a_bad_cost_is_told_what_it_may_be(limit: int | None, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{said}, got -1$"):
+        check_cost(-1, limit)
 
 
 def test_a_cost_may_be_nothing_or_all() -> None:
@@ -62,6 +86,34 @@ def test_a_cost_may_be_nothing_or_all() -> None:
         0,
         10,
     )
+
+
+def test_only_a_decision_that_refuses_makes_a_refusal() -> None:
+    quota = Quota("k", 10, WINDOW)
+    allowed = Decision(
+        allowed=True,
+        limit=10,
+        remaining=9,
+        reset_after=1.0,
+        retry_after=0.0,
+        window=WINDOW,
+    )
+    assert not Charge("p", quota, allowed).is_refusal
+    assert Charge("p", quota, allowed._replace(allowed=False)).is_refusal
+    assert not Charge("p", quota, None).is_refusal  # it was not even asked about
+    assert Charge("p", quota, None).partition is None
+    assert allowed.outage is None
+
+
+@pytest.mark.parametrize("began", [0.0, 1e6, 1.7e9])
+def test_who_adds_a_wait_to_its_clock_is_there_and_hardly_later(began: float) -> None:
+    rng = Random(1)
+    for _ in range(1_000):
+        seconds, ticks = began + rng.uniform(0, 1e3), rng.randrange(60_000_000)
+        now = microseconds(seconds)
+        left = seconds_until(ticks, seconds, now)
+        assert microseconds(seconds + left) >= now + ticks
+        assert 0 <= left - ticks / 1e6 < 3e-6
 
 
 def test_quotas_and_decisions_do_not_change() -> None:
