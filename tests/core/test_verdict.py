@@ -5,13 +5,17 @@ import pytest
 from resilient_http._core.verdict import (
     Answer,
     Fault,
+    Load,
     Outcome,
     Reason,
     Repeat,
     Request,
+    is_acceptable,
+    is_fine,
     is_free,
     is_throttled,
     judge,
+    judge_load,
     judge_status,
     may_repeat,
 )
@@ -238,3 +242,87 @@ def test_a_throttled_answer_is_429_or_503_with_a_hint(
 def test_only_what_a_server_did_nothing_about_is_sent_again_for_free() -> None:
     assert is_free(LEFT_OUT)
     assert not any(is_free(ending) for ending in (REFUSED, READ_TIMEOUT, SHED, BROKEN))
+
+
+@pytest.mark.parametrize(
+    ("answer", "retry", "fine"),
+    [
+        (Answer(status=200), RETRY, True),
+        (Answer(status=200), None, True),
+        (Answer(status=399), RETRY, True),
+        (Answer(status=400), RETRY, False),
+        (Answer(status=400), None, False),
+        (Answer(status=202), RetryConfig(statuses=frozenset({202})), False),
+        (Answer(status=200), RetryConfig(statuses=frozenset({202})), True),
+    ],
+)
+def test_what_is_no_error_and_not_to_be_tried_again_is_fine(
+    answer: Answer, retry: RetryConfig | None, *, fine: bool
+) -> None:
+    assert is_fine(answer, retry) is fine
+
+
+@pytest.mark.parametrize(
+    ("answer", "retry", "acceptable"),
+    [
+        (Answer(status=200), RETRY, True),
+        (Answer(status=404), RETRY, True),
+        (Answer(status=404), None, True),
+        (Answer(status=404), RetryConfig(statuses=frozenset({404})), False),
+        (Answer(status=500), None, False),  # it failed
+        (Answer(status=429), None, False),  # it was turned away
+        (Answer(status=501), None, True),
+    ],
+)
+def test_another_copy_may_do_better_than_a_failure_or_a_refusal(
+    answer: Answer, retry: RetryConfig | None, *, acceptable: bool
+) -> None:
+    assert is_acceptable(answer, retry) is acceptable
+
+
+@pytest.mark.parametrize(
+    ("ending", "load"),
+    [
+        (READ_TIMEOUT, Load.HIGH),
+        (REFUSED, Load.UNKNOWN),
+        (Fault(retryable=True, callers_own=True), Load.UNKNOWN),
+        (Answer(status=200), Load.FINE),
+        (Answer(status=404), Load.FINE),
+        (Answer(status=499), Load.FINE),
+        (Answer(status=429), Load.HIGH),
+        (Answer(status=409, work_not_started=True), Load.HIGH),
+        (Answer(status=503), Load.HIGH),
+        (Answer(status=504), Load.HIGH),
+        (Answer(status=500), Load.UNKNOWN),
+        (Answer(status=502), Load.UNKNOWN),
+        (Answer(status=505), Load.UNKNOWN),
+    ],
+)
+def test_an_origin_is_busy_where_it_turns_away_or_comes_too_late(
+    ending: Answer | Fault, load: Load
+) -> None:
+    assert judge_load(ending) is load
+
+
+def test_what_its_sender_repeats_is_not_repeated_by_us() -> None:
+    request = Request(idempotent=True, repeated=True)
+    assert may_repeat(request, BROKEN, RETRY) == Repeat(
+        allowed=False, reason=Reason.NESTED
+    )
+
+
+def test_what_is_not_said_is_not_so() -> None:
+    said = Request(idempotent=True)
+    assert said.has_key is said.hedgeable is said.repeated is False
+    assert REFUSED.not_processed is REFUSED.callers_own is False
+    assert LEFT_OUT.nothing_sent is BROKEN.work_not_started is False
+
+
+def test_what_events_show_is_spelled_so() -> None:
+    assert [*Reason] == [
+        *("idempotent", "nothing_sent", "not_processed", "work_not_started"),
+        *("problem_says_so", "idempotency_key"),
+        *("final", "problem_says_never", "not_idempotent", "body_spent"),
+        *("wait_too_long", "switched_off", "nested", "attempts_spent", "no_time"),
+        *("breaker_open", "budget_spent", "no_place"),
+    ]
