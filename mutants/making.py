@@ -24,6 +24,7 @@ _PASSED_OVER: Final = (
     | m.Decorator()
     | m.Call(func=m.Name("len") | m.Name("isinstance") | m.Name("cast"))
     | m.AnnAssign(annotation=m.Annotation(m.Name("TypeAlias")))
+    | m.Subscript(value=m.Name("Literal"))
     | m.Assign(targets=[m.AssignTarget(m.Name("__slots__"))])
 )
 """For type checkers, or for memory alone; or, as mutmut has it, sure to raise."""
