@@ -68,6 +68,7 @@ class Found(NamedTuple):
     def again(self, later: "Found") -> "Found":
         """Return the same, once its survivors have been tried anew."""
         return self._replace(
+            mutants=self.killed + later.mutants,
             killed=self.killed + later.killed,
             stuck=self.stuck + later.stuck,
             survivors=later.survivors,

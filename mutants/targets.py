@@ -10,7 +10,7 @@ _LIMITER: Final = "server_kit/ratelimit"
 
 _JUDGES: Final = {
     f"{_CORE}/announced.py": ["core/test_announced.py"],
-    f"{_CORE}/attempt.py": ["core/test_policy.py"],
+    f"{_CORE}/attempt.py": ["core/test_steps.py"],
     f"{_CORE}/backoff.py": ["core/test_backoff.py"],
     f"{_CORE}/breaker.py": [
         "core/test_breaker.py",
@@ -51,7 +51,7 @@ _JUDGES: Final = {
     f"{_CORE}/quantile.py": ["core/test_quantile.py"],
     f"{_CORE}/retry_after.py": ["core/test_retry_after.py"],
     f"{_CORE}/share.py": ["core/test_share.py", "core/test_share_model.py"],
-    f"{_CORE}/steps.py": ["core/test_hop.py", "core/test_plan_model.py"],
+    f"{_CORE}/steps.py": ["core/test_steps.py", "core/test_hop.py"],
     f"{_CORE}/throttle.py": ["core/test_throttle.py"],
     f"{_CORE}/verdict.py": ["core/test_verdict.py", "core/test_hop.py"],
     f"{_CORE}/window.py": ["core/test_window.py", "core/test_window_model.py"],
