@@ -133,7 +133,8 @@ class Leases:
         if stock is None or (not stock.name and stock.ends <= now):
             self._make_room()
             ends = now + self.ttl(window)
-            self._stocks[address] = _Stock("", 0, 0, cost, ends, 0, 0.0)
+            # Fewer than none, or who asks about 0 units would be told of none left.
+            self._stocks[address] = _Stock("", -1, 0, cost, ends, 0, 0.0)
             return NOTHING
         self._stocks.move_to_end(address)
         stock.asked += cost

@@ -167,6 +167,12 @@ def test_without_a_grant_nothing_is_held() -> None:
     assert leases.take([("k", 0)], 0.5) == [Taken(40, 59.5)]
 
 
+def test_how_a_quota_stands_is_not_known_before_redis_has_said_so() -> None:
+    leases = asked_once()
+    assert leases.take([("k", 0)], 0.5) is None
+    assert leases.take([("k", 1)], 0.5) is None
+
+
 def test_the_number_of_leases_is_bounded() -> None:
     leases = granted(3)
     for n in range(10_000):
