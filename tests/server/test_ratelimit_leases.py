@@ -59,6 +59,8 @@ def test_a_bad_field_is_named_and_shown(
     with pytest.raises(error, match=field) as refused:
         Lease(**kwargs)
     assert repr(value) in str(refused.value)
+    if field == "share":
+        assert "must be a number above 0 and up to 0.5" in str(refused.value)
 
 
 def test_a_lease_lasts_a_tenth_of_the_window_at_most() -> None:
@@ -69,6 +71,7 @@ def test_a_lease_lasts_a_tenth_of_the_window_at_most() -> None:
 def test_a_key_that_is_asked_about_once_takes_nothing_ahead() -> None:
     leases = Leases(Lease())
     assert take(leases) is None
+    assert Ahead(0, "", 0) == NOTHING
     assert want(leases, now=0.0) == NOTHING
     assert want(leases, now=1.0) == NOTHING  # not again within a lease
     assert want(leases, now=1.5).most == 4
@@ -159,6 +162,7 @@ def test_a_lease_of_unknown_fate_is_forgotten() -> None:
     leases.failed("k")
     assert take(leases) is None
     assert want(leases) == NOTHING  # as of a key that was never asked about
+    assert want(leases) != NOTHING  # and not as of one that somebody is asking about
 
 
 def test_without_a_grant_nothing_is_held() -> None:
@@ -178,3 +182,13 @@ def test_the_number_of_leases_is_bounded() -> None:
     for n in range(10_000):
         leases.want(f"flood{n}", LIMIT, WINDOW, 1, 0.5)
     assert take(leases) is None
+
+
+def test_of_too_many_the_one_goes_that_was_not_asked_about_for_longest() -> None:
+    leases = granted(3)
+    for n in range(9_999):
+        leases.want(f"flood{n}", LIMIT, WINDOW, 1, 0.5)
+    want(leases, cost=4, now=0.5)
+    grant(leases, "2", 3)
+    leases.want("one more", LIMIT, WINDOW, 1, 0.5)
+    assert take(leases) is not None
