@@ -5,8 +5,10 @@ BENCH := .venv-bench
 FUZZ := .venv-fuzz
 MUTANTS := .venv-mutants
 SECONDS ?= 20
+SCHEDULES ?= 2000
+SEED ?= 0
 
-.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults overload spike fuzz mutants lock clean
+.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults overload spike fuzz incidents mutants lock clean
 
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
@@ -14,13 +16,14 @@ help:
 	@echo "make pythons every test on the other Pythons that are installed"
 	@echo "make parity  httpx's own tests, with our clients in the place of its own"
 	@echo "make sdks    an SDK of openai that cannot be installed beside the one in make test"
-	@echo "make verify  the long tests: more examples, more cuts for pools, more load, parity, SDKs, fuzzing, and the demo"
+	@echo "make verify  the long tests: more examples, more cuts for pools, more load, parity, SDKs, fuzzing, incidents, and the demo"
 	@echo "make lint    ruff, format and rules"
 	@echo "make types   mypy over everything, pyright over the public API"
 	@echo "make wheel   build the wheel and try it outside the checkout"
 	@echo "make bench   what calls, requests, decisions and overloads cost, beside peers (under 10 minutes)"
 	@echo "make faults  what a rate limit does under every fault of a real Redis (under 60 s)"
 	@echo "make fuzz    all that reads what others send, fuzzed for 20 s; SECONDS=3600 make fuzz for longer"
+	@echo "make incidents 2,000 random schedules of faults over client, server and store, in virtual time (minutes)"
 	@echo "make mutants what the tests of the decisions let pass (an hour); MODULE=breaker for one"
 	@echo "make overload  of make bench, who comes back from an overload and who does not (minutes)"
 	@echo "make spike   one of these overloads in real time, with uvicorn and sockets (under 3 minutes)"
@@ -61,6 +64,7 @@ verify: $(READY) $(FUZZ)/.ready
 	FAMILY=httpx2 ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
 	LOAD_SECONDS=10 $(BIN)/python -m pytest tests/server/test_ratelimit_processes.py
 	$(FUZZ)/bin/python -m fuzz --seconds 15
+	$(BIN)/python -m incidents --seconds 20 --seed 10000
 	$(BIN)/python -m demo
 
 lint: $(READY)
@@ -84,6 +88,9 @@ bench: $(BENCH)/.ready
 faults: $(READY)
 	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.readme
+
+incidents: $(READY)
+	$(BIN)/python -m incidents --schedules $(SCHEDULES) --seed $(SEED)
 
 overload: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.overload

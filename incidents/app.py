@@ -6,13 +6,14 @@ writes an order. Both take as long as they are told; an order is written halfway
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 from urllib.parse import parse_qs
 
-from incidents.network import Host
+from incidents.network import Host, here
 from incidents.schedule import Trouble
 from resilient_http.problems import ServiceUnavailableException
 from server_kit import remaining
@@ -58,8 +59,6 @@ class Database:
 
 
 def _here() -> Host:
-    from incidents.network import here  # noqa: PLC0415
-
     return here.get()
 
 
@@ -70,15 +69,21 @@ class App:
         database: Where orders are.
         troubles: What goes wrong with it at this moment.
         rng: Draws whom that meets.
+        met: Counts it.
 
     """
 
     def __init__(
-        self, database: Database, troubles: list[Trouble], rng: Random
+        self,
+        database: Database,
+        troubles: list[Trouble],
+        rng: Random,
+        met: Counter[str],
     ) -> None:
         self._database = database
         self._troubles = troubles
         self._rng = rng
+        self._met = met
         self.serving = 0
         """Requests in a handler."""
         self.most = 0
@@ -168,11 +173,12 @@ class App:
         for trouble in tuple(self._troubles):
             if self._rng.random() >= trouble.share:
                 continue
+            self._met[f"app: {trouble.how}"] += 1
             if trouble.how == "slow":
                 seconds = 2 * seconds + 0.3
             elif trouble.how == "hang":
                 seconds = 60.0
-            elif trouble.how == "crash":
+            elif trouble.how == "raise":
                 raise RuntimeError("the handler has a bug")
             elif trouble.how == "refuse" and not is_begun:
                 raise ServiceUnavailableException("not now", retry_after=0.2)

@@ -14,8 +14,9 @@ import httpx
 import httpx2
 
 from incidents.app import Run
+from incidents.calling import Record
 from incidents.schedule import STORE, Damage, Leap, Partition, Slow
-from incidents.world import Record, World
+from incidents.world import World
 
 TICK: Final = 0.06
 """Seconds by which a call may end late: what is neither a send nor a wait is cut short
@@ -87,6 +88,19 @@ def what_was_answered_is_not_run_again(world: World) -> Iterator[str]:
                 yield f"key {key}: run {run.number} began after it was answered"
 
 
+def what_is_kept_is_given_again(world: World) -> Iterator[str]:
+    """Who asks with a key that has an answer is given that."""
+    if _has_forgotten(world):
+        return
+    by_key = _by_key(world)
+    for again in world.audit:
+        told = {
+            record.run for record in by_key[again.call.key or 0] if _is_kept(record)
+        }
+        if told and again.run not in told:
+            yield f"key {again.call.key}: {again.outcome} in the place of run {told}"
+
+
 def answers_belong_to_their_calls(world: World) -> Iterator[str]:
     """An answer is whole, and that to what was asked."""
     for record in _all(world):
@@ -136,8 +150,8 @@ def permits_are_given_back(world: World) -> Iterator[str]:
                 for what in ("in_flight", "waiting"):
                     if held.get(what):
                         yield f"client {number}: {part} has {held[what]} {what}"
-    for number, served in enumerate(world.served):
-        for what, count in served.items():
+    for number, held_there in enumerate(world.held):
+        for what, count in held_there.items():
             if count:
                 yield f"process {number}: {count} {what}"
 
@@ -156,7 +170,6 @@ def keys_run_out(world: World) -> Iterator[str]:
 def nothing_is_left_running(world: World) -> Iterator[str]:
     """Once all is closed there is no task, timer or connection."""
     yield from world.left
-    yield from world.wires
 
 
 def nothing_fails_unseen(world: World) -> Iterator[str]:
@@ -234,6 +247,7 @@ CHECKS: Final = (
     nothing_is_lost,
     a_key_has_one_answer,
     what_was_answered_is_not_run_again,
+    what_is_kept_is_given_again,
     answers_belong_to_their_calls,
     calls_end_in_time,
     cancelled_calls_end_at_once,

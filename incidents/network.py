@@ -14,9 +14,9 @@ see::
 import asyncio
 import os
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -82,12 +82,14 @@ class Network:
     Args:
         rng: Draws how long bytes take, and in which pieces they come.
         note: Is told what happens.
+        met: Counts it.
 
     """
 
-    def __init__(self, rng: Random, note: Note) -> None:
+    def __init__(self, rng: Random, note: Note, met: Counter[str]) -> None:
         self._rng = rng
         self.note = note
+        self.met = met
         self._links: dict[frozenset[str], Link] = {}
         self._served: dict[str, list[Host]] = {}
         """By address, who may answer there."""
@@ -139,11 +141,11 @@ class Network:
         self._wires.append(wire)
         self.note(f"wire {wire.number}: {client.name} to {server.name}")
         protocol = protocol_factory()
-        wire.ends[0].begin(protocol, copy_context())
+        transport = wire.ends[0].begin(protocol, copy_context())
         context = server.context.copy()
         accepted = context.run(server.accept)
         loop.call_soon(wire.ends[1].begin, accepted, context)
-        return wire.ends[0], protocol
+        return transport, protocol
 
     # What goes wrong.
 
@@ -170,7 +172,7 @@ class Network:
         for direction in held:
             loop.call_later(self._rng.uniform(0, _RESENT), direction.resume)
 
-    def damage(self, one: str, other: str, *, after: int, how: How, back: bool) -> int:
+    def damage(self, one: str, other: str, *, after: int, how: How, back: bool) -> None:
         """Have every connection between two names end after so many bytes.
 
         Args:
@@ -180,16 +182,11 @@ class Network:
             how: In which way.
             back: Whether they are counted on the way back.
 
-        Returns:
-            How many connections that were.
-
         """
-        link, count = self.link(one, other), 0
+        link = self.link(one, other)
         for wire in self.open_wires():
             if wire.link is link:
                 wire.directions[1 if back else 0].doom(after, how)
-                count += 1
-        return count
 
     def end(self, host: Host, *, silently: bool) -> None:
         """End a process, by itself or with its machine."""
@@ -315,6 +312,7 @@ class _Direction:
             if not self._held:
                 self._wire.link.held.append(self)
             self._held.append(item)
+            self._wire.network.met["piece held back"] += 1
             return
         if isinstance(item, bytes):
             self.size -= len(item)
@@ -341,6 +339,7 @@ class _Direction:
         if self._left is not None and self._left > -(1 << 40):
             self._left = -(1 << 41)  # once
             wire.network.note(f"wire {wire.number}: {how}")
+            wire.network.met[how] += 1
             self.is_stalled = how == "stall"
             if how == "reset":
                 wire.reset()
@@ -373,13 +372,12 @@ class _Socket:
         """Do nothing: there is nothing to be set."""
 
 
-class End(asyncio.Transport):
-    """One end of a connection: an asyncio transport."""
+class End:
+    """One end of a connection, as a kernel has it."""
 
     out: _Direction
 
     def __init__(self, wire: _Wire, host: Host, peer: tuple[str, int]) -> None:
-        super().__init__()
         self.host = host
         self.peer = peer
         self._wire = wire
@@ -395,13 +393,15 @@ class End(asyncio.Transport):
         self.is_lost = False
         host.ends.append(self)
 
-    def begin(self, protocol: asyncio.BaseProtocol, context: Context) -> None:
+    def begin(self, protocol: asyncio.BaseProtocol, context: Context) -> "Transport":
         """Hand what comes to `protocol` from now on."""
         self._context = context
         self._protocol = protocol
+        transport = Transport(self)
         if not self._has_vanished:
-            context.run(protocol.connection_made, self)
+            context.run(protocol.connection_made, transport)
             self._hand_on()
+        return transport
 
     # What the network does.
 
@@ -460,14 +460,12 @@ class End(asyncio.Transport):
 
     def close(self) -> None:
         """Close it, once what was written is on its way."""
-        if not self._is_closing and not self.is_lost:
+        if self._is_closing or self.is_lost:
+            return
+        with suppress(RuntimeError):  # there is no loop any more
             self.write_eof()
             self._is_closing = True
             self._lose(None)
-
-    def abort(self) -> None:
-        """Close it."""
-        self.close()
 
     def is_closing(self) -> bool:
         """Tell whether it is closed, or about to be."""
@@ -487,27 +485,6 @@ class End(asyncio.Transport):
     def is_reading(self) -> bool:
         """Tell whether what comes is handed on."""
         return self._is_reading
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Tell about the socket."""
-        if name == "socket":
-            return _Socket(self)
-        if name == "peername":
-            return self.peer
-        return (self.host.name, 0) if name == "sockname" else default
-
-    def set_write_buffer_limits(
-        self, high: int | None = None, low: int | None = None
-    ) -> None:
-        """Do nothing: the limit is the network's."""
-
-    def get_write_buffer_size(self) -> int:
-        """Return how much is not on its way yet."""
-        return 0
-
-    def can_write_eof(self) -> bool:
-        """Tell whether one direction can be closed."""
-        return True
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand what comes to another one."""
@@ -544,3 +521,47 @@ class End(asyncio.Transport):
             asyncio.get_running_loop().call_soon(
                 self._protocol.connection_lost, error, context=self._context.copy()
             )
+
+
+class Transport(asyncio.Transport):
+    """What a program has of its end of a connection.
+
+    Who forgets it closes it, as it is with sockets.
+    """
+
+    def __init__(self, end: End) -> None:
+        super().__init__()
+        self._end = end
+        self.write = end.write  # type: ignore[method-assign] # all of it is the end's
+        self.write_eof = end.write_eof  # type: ignore[method-assign] # likewise
+        self.close = self.abort = end.close  # type: ignore[method-assign] # likewise
+        self.is_closing = end.is_closing  # type: ignore[method-assign] # likewise
+        self.pause_reading = end.pause_reading  # type: ignore[method-assign] # likewise
+        self.resume_reading = end.resume_reading  # type: ignore[method-assign] # likewise
+        self.is_reading = end.is_reading  # type: ignore[method-assign] # likewise
+        self.set_protocol = end.set_protocol  # type: ignore[method-assign] # likewise
+        self.get_protocol = end.get_protocol  # type: ignore[method-assign] # likewise
+
+    def __del__(self) -> None:
+        self._end.close()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Tell about the socket."""
+        if name == "socket":
+            return _Socket(self._end)
+        if name == "peername":
+            return self._end.peer
+        return (self._end.host.name, 0) if name == "sockname" else default
+
+    def set_write_buffer_limits(
+        self, high: int | None = None, low: int | None = None
+    ) -> None:
+        """Do nothing: the limit is the network's."""
+
+    def get_write_buffer_size(self) -> int:
+        """Return how much is not on its way yet."""
+        return 0
+
+    def can_write_eof(self) -> bool:
+        """Tell whether one direction can be closed."""
+        return True

@@ -43,12 +43,15 @@ def shrunk(report: Report) -> Schedule:
     What is left is broken in the same way, and would not be without any of its parts.
     """
     schedule, name = report.schedule, report.violations[0].name
-    size = len(schedule.parts()) // 2
+    size, count = len(schedule.parts()) // 2, 0
     while size:
         parts = schedule.parts()
+        if size == 1 and len(parts) == count:
+            break
+        count = len(parts)
         for start in range(0, len(parts), size):
             smaller = schedule.without(parts[start : start + size])
             if any(found.name == name for found in run(smaller).violations):
                 schedule = smaller
-        size //= 2
+        size = max(1, size // 2)
     return schedule

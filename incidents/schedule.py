@@ -21,7 +21,7 @@ from resilient_http.policy import (
 )
 
 Kind = Literal["get", "stream", "order"]
-Going = Literal["slow", "fail", "crash", "refuse", "hang"]
+Going = Literal["slow", "fail", "raise", "refuse", "hang"]
 
 QUIET: Final = 8.0
 """When the last fault is over."""
@@ -205,14 +205,111 @@ def draw(seed: int) -> Schedule:
         bursts=tuple(rng.uniform(0, QUIET * 0.6) for _ in range(rng.randrange(1, 4))),
         calls=(),
     )
+    about = rng.random()
+    if about < 0.2:
+        return _about_keys(rng, drawn)
+    if about < 0.3:
+        return _about_breakers(rng, drawn)
+    if about < 0.45:
+        return _about_pools(rng, drawn)
     calls = _calls(rng, drawn)
     return replace(drawn, calls=calls, faults=_faults(rng, drawn))
+
+
+def _about_breakers(rng: Random, drawn: Schedule) -> Schedule:
+    """Return a schedule in which breakers open, and many a probe is cancelled."""
+    breaker = replace(
+        _breaker(rng), failure_threshold=1, recovery_timeout=0.2, probe_lease=600.0
+    )
+    policy = replace(drawn.policy, breaker=breaker, deadline=2.0)
+    drawn = replace(drawn, policy=policy, service=replace(drawn.service, rate=None))
+    calls: list[Call] = []
+    at = drawn.bursts[0]
+    faults = [
+        Trouble(
+            round(at, 4), round(at + rng.uniform(0.2, 1.5), 4), process, "fail", 1.0
+        )
+        for process in range(drawn.service.processes)
+    ]
+    for number in range(1, 31):
+        cut = Cut(after=round(rng.uniform(0, 0.1), 4), scope=rng.random() < 0.3)
+        call = Call(
+            number=number,
+            at=round(at, 4),
+            client=rng.randrange(drawn.clients),
+            kind=rng.choice(["get", "get", "stream"]),
+            deadline=rng.choice([0.05, 0.5]),
+            work=round(rng.uniform(0, 0.2), 4),
+            cuts=(cut,) if rng.random() < 0.6 else (),
+        )
+        calls.append(call)
+        at += rng.uniform(0, 0.2)
+    return replace(drawn, calls=_sorted(calls), faults=tuple(faults))
+
+
+def _about_keys(rng: Random, drawn: Schedule) -> Schedule:
+    """Return a schedule in which orders outlive their claims, and are repeated."""
+    service = Service(processes=rng.randrange(2, 4), lease=rng.choice([0.2, 0.4]))
+    drawn = replace(drawn, service=service)
+    lease, calls = service.lease, list[Call]()
+    for key in range(1, rng.randrange(2, 6)):
+        at, work = rng.choice(drawn.bursts), round(rng.uniform(1, 6) * lease, 4)
+        for _ in range(rng.randrange(2, 5)):
+            calls.append(
+                Call(
+                    number=len(calls) + 1,
+                    at=round(at, 4),
+                    client=rng.randrange(drawn.clients),
+                    kind="order",
+                    deadline=rng.choice([2.0, 4.0]),
+                    work=work,
+                    key=key,
+                    cuts=_cuts(rng) if rng.random() < 0.2 else (),
+                )
+            )
+            at += rng.uniform(0, 3) * lease
+    faults: list[Fault] = []
+    for _ in range(rng.randrange(1, 5)):
+        at = round(rng.choice(drawn.bursts) + rng.uniform(0, 4) * lease, 4)
+        leap = Leap(at, round(rng.uniform(0.5, 2) * lease, 4))
+        faults.append(rng.choice([leap, _away(rng, drawn), _crash(rng, drawn)]))
+    in_order = sorted(faults, key=lambda fault: fault.at)
+    return replace(drawn, calls=_sorted(calls), faults=tuple(in_order))
+
+
+def _about_pools(rng: Random, drawn: Schedule) -> Schedule:
+    """Return a schedule in which few connections are used, and every call is cut."""
+    service = replace(drawn.service, rate=None, shedding=None)
+    policy = replace(drawn.policy, breaker=None, rate_limit=None, throttle=None)
+    drawn = replace(drawn, service=service, policy=policy, places=rng.choice([1, 2, 4]))
+    at, calls = drawn.bursts[0], list[Call]()
+    for number in range(1, rng.randrange(12, 30)):
+        cuts = [Cut(steps=rng.randrange(1, 40))]
+        cuts += [Cut(steps=rng.randrange(1, 4)) for _ in range(rng.randrange(3))]
+        call = Call(
+            number=number,
+            at=round(at, 4),
+            client=rng.randrange(drawn.clients),
+            kind=rng.choice(["get", "stream"]),
+            deadline=2.0,
+            size=rng.choice([10, 10_000]),
+            work=rng.choice([0.0, 0.001]),
+            chunks=rng.randrange(1, 3),
+            reads=rng.choice([None, 0, 1]),
+            cuts=tuple(cuts),
+        )
+        calls.append(
+            replace(call, chunks=1, reads=None) if call.kind == "get" else call
+        )
+        at += rng.choice([0.0, 0.001, 0.05])
+    faults = _faults(rng, drawn) if rng.random() < 0.5 else ()
+    return replace(drawn, calls=_sorted(calls), faults=faults)
 
 
 def _policy(rng: Random) -> Policy:
     return Policy(
         deadline=rng.choice([1.0, 2.0, 4.0]),
-        attempt_timeout=rng.choice([None, 0.3, 1.0]),
+        attempt_timeout=rng.choice([None, None, 0.3, 1.0]),
         retry=_maybe(
             rng,
             0.85,
@@ -261,10 +358,10 @@ def _service(rng: Random) -> Service:
     return Service(
         processes=processes,
         store="memory" if processes == 1 and rng.random() < 0.5 else "redis",
-        lease=rng.choice([0.3, 0.6, 2.0]),
+        lease=rng.choice([0.2, 0.3, 1.0]),
         wait=rng.choice([0.0, 0.0, 0.5]),
         shedding=_maybe(rng, 0.5, rng.choice([(1, 1), (2, 4), (4, 40)])),
-        maximum=rng.choice([None, 0.5, 2.0]),
+        maximum=rng.choice([None, None, 0.5, 2.0]),
         cancels=rng.random() < 0.3,
         rate=_maybe(rng, 0.3, (rng.choice([5, 20]), 1.0)),
         keep_alive=rng.choice([0.2, 2.0]),
@@ -280,7 +377,7 @@ def _calls(rng: Random, drawn: Schedule) -> tuple[Call, ...]:
     again_share = rng.choice([0.2, 0.9])
     kinds: list[Kind] = ["get", "stream", "order"]
     kinds.append(rng.choice(kinds))
-    slowest = rng.choice([0.02, 0.3, 3 * drawn.service.lease])
+    slowest = rng.choice([0.02, 0.3, 3 * drawn.service.lease, 5 * drawn.service.lease])
     calls: list[Call] = []
     keys = 0
     for number in range(1, count + 1):
@@ -292,7 +389,7 @@ def _calls(rng: Random, drawn: Schedule) -> tuple[Call, ...]:
             at=round(rng.choice(drawn.bursts) + rng.uniform(0, spread), 4),
             client=rng.randrange(drawn.clients),
             kind=kind,
-            deadline=rng.choice([0.05, 0.5, 2.0, drawn.policy.deadline or 1.0]),
+            deadline=rng.choice([0.05, 0.5, 2.0, 4.0]),
             size=rng.choice([10, 1_000, 100_000]),
             work=round(rng.uniform(0, slowest), 4),
             chunks=chunks if kind == "stream" else 1,
@@ -307,11 +404,19 @@ def _calls(rng: Random, drawn: Schedule) -> tuple[Call, ...]:
             again = replace(
                 call,
                 number=count + keys,
-                at=round(call.at + rng.choice([0.0, 0.3, drawn.service.lease, 2.0]), 4),
+                at=round(
+                    call.at
+                    + rng.uniform(0, rng.choice([0.01, 4 * drawn.service.lease])),
+                    4,
+                ),
                 client=rng.randrange(drawn.clients),
                 cuts=(),
             )
             calls.append(again)
+    return _sorted(calls)
+
+
+def _sorted(calls: list[Call]) -> tuple[Call, ...]:
     return tuple(sorted(calls, key=lambda call: (call.at, call.number)))
 
 
@@ -356,6 +461,14 @@ def _partition(rng: Random, drawn: Schedule) -> Fault:
     return Partition(*_span(rng, drawn), ends, silent)
 
 
+def _away(rng: Random, drawn: Schedule) -> Fault:
+    """A process cannot renew its claims, for longer than they are held."""
+    at, _ = _span(rng, drawn)
+    until = min(QUIET, at + rng.uniform(1, 3) * drawn.service.lease)
+    process = process_name(rng.randrange(drawn.service.processes))
+    return Partition(at, round(until, 4), (process, STORE), (process, STORE))
+
+
 def _damage(rng: Random, drawn: Schedule) -> Fault:
     how: How = rng.choice(["reset", "cut", "stall"])
     after = rng.choice([0, 1, 50, 200, 1_000, 60_000])
@@ -387,5 +500,5 @@ def _step(rng: Random, drawn: Schedule) -> Fault:
     )
 
 
-_GOING: Final[list[Going]] = ["slow", "fail", "crash", "refuse", "hang"]
-_DRAWN: Final = (_slow, _partition, _damage, _crash, _trouble, _leap, _step)
+_GOING: Final[list[Going]] = ["slow", "fail", "raise", "refuse", "hang"]
+_DRAWN: Final = (_slow, _partition, _away, _damage, _crash, _trouble, _leap, _step)

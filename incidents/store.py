@@ -21,11 +21,10 @@ _KEEP_FOR: Final = 86_400.0
 class Keys:
     """What a Redis holds, whoever is connected to it."""
 
-    def __init__(self, lease: float, note: Callable[[str], None]) -> None:
+    def __init__(self, lease: float) -> None:
         self.ledger = Ledger(
             lease=lease, keep_for=_KEEP_FOR, max_entries=10_000, max_bytes=1 << 30
         )
-        self._note = note
         self._known: set[bytes] = set()
         self._scripts: dict[str, Callable[[str, list[str], list[bytes]], Any]] = {
             CLAIM.name: self._claim,
@@ -34,6 +33,11 @@ class Keys:
             RELEASE.name: self._release,
         }
         self._texts = {one.text: one.name for one in (CLAIM, RENEW, SETTLE, RELEASE)}
+
+    def claims(self) -> int:
+        """Return how many keys are held by somebody now."""
+        self.ledger.renew(Claim("", "", ""), _now())  # has it forget what is over
+        return len(self.ledger._claimed)
 
     def do(self, command: list[bytes]) -> bytes:
         """Do what a client says; return the reply as it is on the wire."""

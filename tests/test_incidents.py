@@ -41,7 +41,7 @@ def test_a_planted_bug_is_found(name: str) -> None:
     bug = planted.BUGS[name]
     with bug.planted():
         found = next(filter(None, (names_of(seed) for seed in range(MOST))), set())
-    assert found & bug.breaks, found
+    assert bug.breaks in found, found
 
 
 def names_of(seed: int) -> set[str]:
@@ -56,8 +56,8 @@ def test_what_is_found_is_shown_without_what_does_not_matter() -> None:
         )
         smaller = shrunk(report)
         names = {violation.name for violation in run(smaller).violations}
-    assert names & planted.BUGS[name].breaks
-    assert len(smaller.parts()) <= 2
+    assert planted.BUGS[name].breaks in names
+    assert 4 * len(smaller.parts()) < len(report.schedule.parts())
     assert run(smaller).violations == []
 
 
