@@ -104,6 +104,24 @@ def _shedding() -> Iterable[str]:
     yield spread(shares, ".0f")
 
 
+def _spike() -> Iterable[str]:
+    for where in ("real", "virtual"):
+        for is_ours in (True, False):
+            yield spread(_meanwhile("spike", where, is_ours=is_ours), ".1f")
+
+
+def _meanwhile(benchmark: str, where: str, *, is_ours: bool) -> list[float]:
+    """Return the goodput meanwhile, in %, of both ends or of who else there is."""
+    found: list[float] = []
+    for kept in newest(benchmark):
+        scale = Scale(**kept.found["scale"])
+        played = kept.found["per_second"][where]
+        (name,) = [one for one in played if (one == _BOTH) is is_ours]
+        runs = [summarize(Record(**it), scale).during for it in played[name]]
+        found.append(100 * median(runs))
+    return found
+
+
 def spread(values: Sequence[float], form: str) -> str:
     """Return the least and the most of some figures in words, or the one there is."""
     low, high = f"{min(values):{form}}", f"{max(values):{form}}"
@@ -144,6 +162,12 @@ CLAIMS: Final = (
         "README.md",
         "and takes {} ms at most when Redis is gone",
         _outage,
+    ),
+    Claim(
+        "docs/overload.md",
+        "ours answered in time {} % of what was asked for, and tenacity {} %; in"
+        " virtual time, {} and {} %.",
+        _spike,
     ),
     Claim(
         "CHANGELOG.md",
