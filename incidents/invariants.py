@@ -24,6 +24,8 @@ TICK: Final = 0.06
 
 _OK: Final = 200
 _CREATED: Final = 201
+_REFUSED: Final = (None, 429, 503)
+"""Statuses of who was not let as far as its key; None: of whom the client refused."""
 _OF_FAMILY: Final = (httpx.HTTPError, httpx2.HTTPError, httpx.StreamError)
 _MOST_IN_WINDOW: Final = 1.1  # times the limit, as the sliding window promises
 _STILL_HELD: Final = 0.6  # of a lease, that is left at least as long as it is renewed
@@ -97,7 +99,8 @@ def what_is_kept_is_given_again(world: World) -> Iterator[str]:
         told = {
             record.run for record in by_key[again.call.key or 0] if _is_kept(record)
         }
-        if told and again.run not in told:
+        is_refused = again.status in _REFUSED
+        if told and again.run not in told and not is_refused:
             yield f"key {again.call.key}: {again.outcome} in the place of run {told}"
 
 

@@ -72,6 +72,10 @@ def _without_fence(settle: Any) -> Any:
     return keep_what_comes_last
 
 
+def _holding_nothing(_: Any) -> Any:
+    return lambda _ledger, _claim, _now: True
+
+
 def _forgetting_nothing(_: Any) -> Any:
     return lambda _owner, _traces: False
 
@@ -116,6 +120,9 @@ BUGS: Final = {
     ),
     "claim_written_twice_after_its_lease": Bug(
         ((Ledger, "settle", _without_fence),), "a_key_has_one_answer"
+    ),
+    "claim_not_renewed": Bug(
+        ((Ledger, "renew", _holding_nothing),), "nothing_is_written_twice"
     ),
     "place_lost_on_a_cut_close": Bug(
         ((pool, "_forget_cut", _forgetting_nothing),), "pools_are_whole"
