@@ -124,7 +124,6 @@ class Caller:
             task.cancel()
 
     def _cut_short(self, call: Call, record: Record) -> Coroutine[Any, Any, None]:
-        work = self._ask(call, record)
         steps = [cut.steps for cut in call.cuts if cut.steps is not None]
         if steps:
 
@@ -133,18 +132,16 @@ class Caller:
                 assert task is not None
                 self._cancel(task, record)
 
-            return _cut_at(work, steps, cancel)
+            return _cut_at(lambda: self._ask(call, record), steps, cancel)
         scoped = [cut for cut in call.cuts if cut.scope and cut.after is not None]
         if scoped:
-            return self._within(scoped[0], work, record)
-        return work
+            return self._within(scoped[0], call, record)
+        return self._ask(call, record)
 
-    async def _within(
-        self, cut: Cut, work: Coroutine[Any, Any, None], record: Record
-    ) -> None:
+    async def _within(self, cut: Cut, call: Call, record: Record) -> None:
         loop = asyncio.get_running_loop()
         with anyio.move_on_after(cut.after or 0.0) as scope:
-            await work
+            await self._ask(call, record)
         if scope.cancelled_caught:
             self._met["cancel"] += 1
             record.cancelled_at = record.began + (cut.after or 0.0)
@@ -244,11 +241,19 @@ def _kind_of(record: Record) -> str:
     return record.outcome.partition(" ")[0]
 
 
+async def _cut_at(
+    begin: Callable[[], Coroutine[Any, Any, Any]],
+    steps: list[int],
+    cancel: Callable[[], None],
+) -> None:
+    """Do what `begin` begins, and cancel it as it waits for the nth time."""
+    await _driven(begin(), steps, cancel)
+
+
 @types.coroutine
-def _cut_at(
+def _driven(
     work: Coroutine[Any, Any, Any], steps: list[int], cancel: Callable[[], None]
 ) -> Generator[Any, Any, Any]:
-    """Drive `work`, and cancel it as it waits for the nth time."""
     left, error = list(steps), None
     count = 0
     while True:

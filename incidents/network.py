@@ -278,6 +278,7 @@ class _Direction:
         self._left: int | None = None
         """Bytes until it ends in the way that was chosen; None for no end."""
         self._how: How = "reset"
+        self._is_spent = False
         self.is_stalled = False
         self.size = 0
         """Bytes on their way."""
@@ -335,17 +336,18 @@ class _Direction:
         return spared
 
     def _give_out(self) -> None:
+        if self._is_spent:
+            return
+        self._is_spent = True
         wire, how = self._wire, self._how
-        if self._left is not None and self._left > -(1 << 40):
-            self._left = -(1 << 41)  # once
-            wire.network.note(f"wire {wire.number}: {how}")
-            wire.network.met[how] += 1
-            self.is_stalled = how == "stall"
-            if how == "reset":
-                wire.reset()
-            elif how == "cut":
-                self._receiver.receive(_FIN)
-                self._sender.receive(_RST)
+        wire.network.note(f"wire {wire.number}: {how}")
+        wire.network.met[how] += 1
+        self.is_stalled = how == "stall"
+        if how == "reset":
+            wire.reset()
+        elif how == "cut":
+            self._receiver.receive(_FIN)
+            self._sender.receive(_RST)
 
 
 class _Socket:
@@ -388,7 +390,6 @@ class End:
         self._is_closing = False
         self._is_paused = False
         self._has_sent_fin = False
-        self._error: Exception | None = None
         self._has_vanished = False
         self.is_lost = False
         host.ends.append(self)
@@ -428,7 +429,7 @@ class End:
     def vanish(self, *, silently: bool) -> None:
         """End with its process: nothing more is handed to it."""
         self._has_vanished = self.is_lost = True
-        self.host.ends.remove(self) if self in self.host.ends else None
+        self.host.ends.remove(self)
         if not silently:
             self.out.carry(_RST)
 
@@ -514,8 +515,7 @@ class End:
         if self.is_lost:
             return
         self.is_lost = True
-        if self in self.host.ends:
-            self.host.ends.remove(self)
+        self.host.ends.remove(self)
         self._came.clear()
         if not self._has_vanished and self._protocol is not None:
             asyncio.get_running_loop().call_soon(
