@@ -114,6 +114,11 @@ def test_what_is_too_long_is_not_looked_at() -> None:
     assert read(ratelimit=most + " ") is None
     assert read(ratelimit=", ".join([item] * 50_000)) is None
     assert read(ratelimit="limit=1, remaining=1, reset=1" + " " * LONGEST) is None
+    policy = '"default";q=100;w=60'
+    policy += f';x="{"x" * (400 - len(policy) - 5)}"'
+    for longest, quota in ((policy, (100, 60)), (policy + " ", None)):
+        headers = {"ratelimit": item, "ratelimit-policy": longest}
+        assert parse(headers, status=200, wall=NOON) == Announcement(50, 30, quota)
     assert read(ratelimit_remaining="1" * 1_000_000, ratelimit_reset="1") is None
     assert read(ratelimit_remaining="1", ratelimit_reset="1" * 1_000_000) is None
 
@@ -189,6 +194,11 @@ def test_the_drafts_before_it_are_understood() -> None:
     fields = {"ratelimit_limit": "100, 100;w=60", "ratelimit_remaining": "50"}
     assert read(200, **fields, ratelimit_reset="30") == (50, 30)
     assert read(200, **fields) is None
+
+
+def test_a_draft_that_is_given_unix_time_is_read_by_our_clock() -> None:
+    reset = str(int(NOON) + 30)
+    assert read(200, ratelimit_remaining="5", ratelimit_reset=reset) == (5, 30)
 
 
 @pytest.mark.parametrize("status", [403, 429])
