@@ -2,7 +2,7 @@
 
 import pytest
 
-from server_kit.ratelimit.outage import CLOSED_FOR, Fallback
+from server_kit.ratelimit.outage import Fallback
 from server_kit.ratelimit.quota import Decision, Outage, Quota
 
 WINDOW = 60.0
@@ -57,8 +57,8 @@ def test_closed_lets_nobody_go_for_a_second() -> None:
         allowed=False,
         limit=10,
         remaining=0,
-        reset_after=CLOSED_FOR,
-        retry_after=CLOSED_FOR,
+        reset_after=1.0,
+        retry_after=1.0,
         window=WINDOW,
         outage="closed",
     )
