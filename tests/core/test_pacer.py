@@ -249,6 +249,21 @@ def test_retry_after_goes_before_the_rest_of_the_answer() -> None:
     assert told.wait(10) == 0
 
 
+def test_of_two_that_end_together_the_longer_says_how_widely_to_spread() -> None:
+    pacer = Pacer()
+    pacer.hold(10, now=0)
+    pacer.hold(1, now=9)
+    assert pacer.reserve(9, MostJitter()) == 2  # a tenth of ten seconds later
+
+
+def test_who_has_gone_already_uses_nothing_of_what_is_left() -> None:
+    told = Told()
+    told.hold(10, now=0)
+    told.wait(0)
+    told.announce(1, 10, now=11)
+    assert told.wait(11) == 0
+
+
 def test_of_two_retry_afters_the_longer_holds() -> None:
     told = Told()
     told.hold(10, now=0)

@@ -344,3 +344,46 @@ def test_who_stands_in_line_is_held_by_a_refusal_too() -> None:
     pacer.hold(5, 2)
     assert pacer.again(place, 2.5, rng) >= 4.5
     assert pacer.again(place, 7.5, rng) == 0
+
+
+class MostJitter(Random):
+    def uniform(self, a: float, b: float) -> float:
+        return max(a, b)
+
+
+def test_a_place_in_line_is_spread_by_a_tenth_of_its_wait_and_asks_again() -> None:
+    pacer = Pacer()
+    assert pacer.place is None
+    half(pacer)
+    pacer.reserve(2, MostJitter())
+    pacer.hold(0.5, 2)
+    assert pacer.place is not None
+    left = pacer.again(pacer.place, 2.25, MostJitter())
+    assert left == pytest.approx(1.1 * 0.25, abs=0.05)
+    assert pacer.nap(10) == 5
+    assert pacer.nap(0.001) == 0.001
+
+
+@pytest.mark.parametrize("window", [60, 86_400])
+def test_a_share_is_learned_of_a_window_of_up_to_a_day(window: float) -> None:
+    pacer, rng = Pacer(), Random(1)
+    pacer.announce(99, window, 0, (QUOTA, window))
+    pacer.announce(10, window, 2, (QUOTA, window))
+    pacer.reserve(2, rng)
+    assert pacer.place is not None
+
+
+@pytest.mark.parametrize(("ours", "paced"), [(84, False), (45, True)])
+@pytest.mark.parametrize("hold", [0, 1])
+def test_what_is_out_together_may_all_be_ours(
+    ours: int, hold: float, *, paced: bool
+) -> None:
+    """Whether it went at once, or after a hold: no answer has come to it yet."""
+    pacer, rng, quota = Pacer(), MostJitter(), (QUOTA, 10)
+    pacer.announce(99, 10, 0, quota)
+    pacer.hold(hold, 2)
+    for _ in range(ours):
+        pacer.reserve(2, rng)
+    pacer.announce(10, 8, 3.5, quota)
+    pacer.reserve(3.5, rng)
+    assert (pacer.place is not None) == paced
