@@ -37,7 +37,8 @@ async def befall(world: "World", fault: Fault) -> None:
         network.heal(*fault.ends)
     elif isinstance(fault, Damage):
         after, how = fault.after, fault.how
-        network.damage(*fault.ends, after=after, how=how, back=fault.back)
+        with network.damaged(*fault.ends, after=after, how=how, back=fault.back):
+            await world.until(fault.until)
     elif isinstance(fault, Crash):
         await _crash(world, fault)
     elif isinstance(fault, Trouble):

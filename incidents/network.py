@@ -74,6 +74,8 @@ class Link:
     blocked: set[str] = field(default_factory=set)
     """The names from which nothing comes through now."""
     held: deque["_Direction"] = field(default_factory=deque)
+    dooms: list[tuple[int, How, bool]] = field(default_factory=list)
+    """How new connections are to end."""
 
 
 class Network:
@@ -139,6 +141,8 @@ class Network:
         self._number += 1
         wire = _Wire(self, self._number, link, client, server)
         self._wires.append(wire)
+        for after, how, back in link.dooms:
+            wire.directions[back].doom(after or 1, how)
         self.note(f"wire {wire.number}: {client.name} to {server.name}")
         protocol = protocol_factory()
         transport = wire.ends[0].begin(protocol, copy_context())
@@ -172,13 +176,16 @@ class Network:
         for direction in held:
             loop.call_later(self._rng.uniform(0, _RESENT), direction.resume)
 
-    def damage(self, one: str, other: str, *, after: int, how: How, back: bool) -> None:
-        """Have every connection between two names end after so many bytes.
+    @contextmanager
+    def damaged(
+        self, one: str, other: str, *, after: int, how: How, back: bool
+    ) -> Iterator[None]:
+        """Have connections end after so many bytes: open ones, and those opened inside.
 
         Args:
             one: Who connects.
             other: Who serves.
-            after: Bytes, from now on; 0: at once.
+            after: Bytes, from now on; 0: at once, for those that are open.
             how: In which way.
             back: Whether they are counted on the way back.
 
@@ -186,7 +193,13 @@ class Network:
         link = self.link(one, other)
         for wire in self.open_wires():
             if wire.link is link:
-                wire.directions[1 if back else 0].doom(after, how)
+                wire.directions[back].doom(after, how)
+        doom = after, how, back
+        link.dooms.append(doom)
+        try:
+            yield
+        finally:
+            link.dooms.remove(doom)
 
     def end(self, host: Host, *, silently: bool) -> None:
         """End a process, by itself or with its machine."""

@@ -84,9 +84,10 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Open connections end."""
+    """Connections end: those that are open, and those that are opened meanwhile."""
 
     at: float
+    until: float
     ends: tuple[str, str]
     how: How
     after: int
@@ -434,7 +435,7 @@ def _faults(rng: Random, drawn: Schedule) -> tuple[Fault, ...]:
     kinds = [kind for kind in _DRAWN if rng.random() < 0.45]
     if not kinds:
         return ()
-    count = rng.randrange(1, 9)
+    count = rng.randrange(1, 13)
     faults = [rng.choice(kinds)(rng, drawn) for _ in range(count)]
     return tuple(sorted(faults, key=lambda fault: fault.at))
 
@@ -472,8 +473,7 @@ def _away(rng: Random, drawn: Schedule) -> Fault:
 def _damage(rng: Random, drawn: Schedule) -> Fault:
     how: How = rng.choice(["reset", "cut", "stall"])
     after = rng.choice([0, 1, 50, 200, 1_000, 60_000])
-    at, _ = _span(rng, drawn)
-    return Damage(at, _ends(rng, drawn), how, after, rng.random() < 0.6)
+    return Damage(*_span(rng, drawn), _ends(rng, drawn), how, after, rng.random() < 0.6)
 
 
 def _crash(rng: Random, drawn: Schedule) -> Fault:
@@ -501,4 +501,7 @@ def _step(rng: Random, drawn: Schedule) -> Fault:
 
 
 _GOING: Final[list[Going]] = ["slow", "fail", "raise", "refuse", "hang"]
-_DRAWN: Final = (_slow, _partition, _away, _damage, _crash, _trouble, _leap, _step)
+_DRAWN: Final = (
+    *(_slow, _partition, _away, _crash, _trouble, _leap, _step),
+    *(_damage, _damage, _damage),  # most of these meet no connection
+)

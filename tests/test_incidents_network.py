@@ -103,8 +103,8 @@ def test_a_connection_ends_in_the_middle(
     how: How, ends: type[Exception] | None
 ) -> None:
     async def main(place: Place) -> None:
-        reader, writer = await place.connect()
-        place.network.damage("client", "server", after=4, how=how, back=True)
+        with place.network.damaged("client", "server", after=4, how=how, back=True):
+            reader, writer = await place.connect()
         writer.write(b"abcdefgh")
         got = bytearray()
         with contextlib.nullcontext() if ends is None else pytest.raises(ends):
