@@ -159,10 +159,14 @@ class World:
 
     async def _recover_as(self, client: int) -> None:
         now, number = asyncio.get_running_loop().time, 1_000 * (client + 1)
+        # What is held back is held back at random, up to three calls of four: of few
+        # calls none might get through.
+        is_throttled = self.schedule.policy.throttle is not None
+        pause = _PAUSE / 4 if is_throttled else _PAUSE
         while now() < self.quiet + RECOVERS:
             number += 1
             await self._make(number, client)
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(pause)
 
     async def _call_plainly(self) -> None:
         for number in range(PLAIN):
