@@ -119,6 +119,13 @@ def test_refusals_are_sent_again_when_as_many_calls_have_succeeded() -> None:
     assert shed(budget)
 
 
+def test_successes_do_not_add_up_to_more_refusals_than_at_first() -> None:
+    budget = Budget(RetryBudget())
+    for _ in range(100):
+        budget.succeed()
+    assert [shed(budget) for _ in range(8)] == [True] * 4 + [False] * 4
+
+
 @pytest.mark.parametrize(("refused", "most"), [(0.25, 1.0), (0.8, 0.05)])
 def test_where_most_are_refused_few_are_sent_again(refused: float, most: float) -> None:
     budget, rng = Budget(RetryBudget(cost=0)), Random(1)

@@ -229,8 +229,9 @@ def test_gradient2_goes_by_the_numbers_of_its_authors() -> None:
     rtts = [0.1, 0.35, 0.1, 0.1, 2.5, 0.1, 0.1, 0.1, 0.1, 0.1, 0.9, 0.1, 0.4, 0.1]
     for span, rtt in enumerate(rtts, start=1):
         slots = [slot(limiter, now) for _ in range(10)]
-        for each in slots[:9]:
-            limiter.release(each, now, Load.FINE, seconds=rtt)
+        limiter.release(slots[0], now, Load.FINE, seconds=rtt)  # begins the span
+        for each in slots[1:9]:
+            limiter.release(each, now + 0.5, Load.FINE, seconds=rtt)
         now += max(1.0, short)  # as long as a round trip, and a second at least
         assert limiter.limit == math.floor(value)
         limiter.release(slots[9], now, Load.FINE, seconds=rtt)

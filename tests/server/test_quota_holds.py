@@ -2,7 +2,13 @@
 
 import pytest
 
-from server_kit.ratelimit.machines import Account, Algorithm, Hold
+from server_kit.ratelimit.machines import (
+    Account,
+    Algorithm,
+    Hold,
+    SlidingWindow,
+    TokenBucket,
+)
 from server_kit.ratelimit.quota import microseconds
 from tests.server.accounts import ALGORITHMS
 
@@ -189,3 +195,93 @@ def test_a_hold_that_cost_more_keeps_the_slices_few() -> None:
     assert len(level._slices) <= 30  # type: ignore[attr-defined] # noqa: SLF001 - as above
     assert account.used(now=159) == account.used(now=100)
     assert account.used(now=160) == 0
+
+
+SECOND = 1_000_000
+
+
+def window_of(*charges: tuple[int, int], limit: int = 100) -> SlidingWindow:
+    """Return a minute, in which units were charged at seconds."""
+    window = SlidingWindow(limit, 60 * SECOND)
+    for units, second in charges:
+        window.charge(units, second * SECOND)
+    return window
+
+
+def test_the_latest_charges_are_given_back_first() -> None:
+    window = window_of((30, 0), (20, 30))
+    window.give_back(25)
+    assert window.taken == 25
+    assert window.reset(30 * SECOND) == 30 * SECOND  # of the first alone
+    window.forward(60 * SECOND)
+    assert window.taken == 0
+
+
+def test_what_is_left_of_a_charge_comes_back_in_its_time() -> None:
+    window = window_of((30, 0))
+    window.give_back(29)
+    window.forward(59 * SECOND)
+    assert window.taken == 1
+    window.forward(60 * SECOND)
+    assert window.taken == 0
+
+
+def test_a_clock_set_back_makes_only_what_is_ahead_of_it_younger() -> None:
+    window = window_of((30, 80), (20, 100))
+    window.forward(90 * SECOND)
+    assert window.until(20, 90 * SECOND) == 50 * SECOND
+    assert window.reset(90 * SECOND) == 60 * SECOND
+
+
+def test_a_tenth_of_the_window_later_a_slice_begins() -> None:
+    window = window_of((1, 0), (1, 6))
+    window.forward(60 * SECOND)
+    assert window.taken == 1
+
+
+def test_what_is_charged_to_a_full_window_is_a_slice_of_its_own() -> None:
+    window = window_of((10, 0), (5, 30), limit=10)
+    window.forward(60 * SECOND)
+    assert window.taken == 5
+
+
+def test_a_bucket_forgives_what_does_not_fit() -> None:
+    bucket = TokenBucket(10, 60 * SECOND)
+    bucket.charge(8, 0)
+    bucket.charge(5, 0)
+    assert bucket.taken == 10
+
+
+def test_a_clock_set_back_gives_nothing_back_of_a_bucket() -> None:
+    bucket = TokenBucket(2_000, 1_000)  # two units a microsecond
+    bucket.charge(2_000, 100)
+    bucket.forward(50)
+    assert bucket.taken == 2_000
+
+
+def test_what_was_never_held_can_be_settled() -> None:
+    account = Account("token_bucket", 10, 60 * SECOND)
+    account.settle("gone", 3, 0, is_used=False)
+    assert account.used == 3
+
+
+def test_who_asks_for_nothing_does_not_wait_however_much_was_used() -> None:
+    account = Account("sliding_window", 10, 60 * SECOND)
+    account.charge(15, 0)
+    assert account.wait(0, 0) == 0
+
+
+def test_a_hold_is_charged_beside_what_is_left_when_it_expires() -> None:
+    account = Account("token_bucket", 10, 10 * SECOND)
+    account.charge(8, 0)
+    account.hold("h", Hold(5, 5 * SECOND, is_used=True))
+    account.forward(8 * SECOND)
+    assert account.used == 5  # 3 were left at 5 s, and 3 more came back since
+
+
+def test_holds_expire_by_their_time_and_not_by_their_name() -> None:
+    account = Account("token_bucket", 10, 10 * SECOND)
+    account.hold("a", Hold(1, 9 * SECOND, is_used=False))
+    account.hold("b", Hold(2, 5 * SECOND, is_used=False))
+    account.forward(6 * SECOND)
+    assert account.used == 1

@@ -10,10 +10,18 @@ from starlette.applications import Starlette
 from starlette.authentication import SimpleUser, UnauthenticatedUser
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket
 
 from server_kit.asgi import Scope
-from server_kit.ratelimit.keys import api_key_key, client_key, endpoint_key, user_key
+from server_kit.ratelimit.keys import (
+    api_key_key,
+    client_key,
+    endpoint_key,
+    route_key,
+    user_key,
+)
 
 
 def client(app: Any) -> AsyncClient:
@@ -36,6 +44,7 @@ def test_clients_are_told_apart_by_address() -> None:
 
 def test_an_ipv6_client_has_all_of_its_64_bits() -> None:
     assert of_client("2001:db8::1") == of_client("2001:db8::ffff:2")
+    assert of_client("2001:db8::1") == of_client("2001:db8:0:0:ffff::1")
     assert of_client("2001:db8::1") != of_client("2001:db8:0:1::1")
     assert of_client("fe80::1%eth0") == of_client("fe80::2")
 
@@ -45,7 +54,7 @@ def test_an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() -> None:
 
 
 def test_clients_of_a_unix_socket_share_a_key() -> None:
-    assert client_key({"client": None}) == client_key({})
+    assert client_key({"client": None}) == client_key({}) == "client:local"
 
 
 def test_what_is_no_address_is_a_key_as_it_stands() -> None:
@@ -181,3 +190,38 @@ def test_without_a_route_the_endpoint_is_the_path() -> None:
     where = {"root_path": "/api", "path": "/api/x"}
     scope: Scope = {"type": "http", "method": "GET", **where}
     assert endpoint_key(scope) == "GET /x"
+
+
+async def nobody(*_: object) -> None:
+    raise AssertionError("only looked for")
+
+
+@pytest.mark.parametrize(
+    ("scope", "key"),
+    [
+        ({"type": "http", "method": "GET", "path": "/items/7"}, "GET,POST /items/{id}"),
+        ({"type": "websocket", "path": "/news"}, "websocket /news"),
+        ({"type": "http", "method": "GET", "path": "/else"}, "unmatched"),
+    ],
+)
+def test_a_route_is_found_ahead_by_its_methods_and_template(
+    scope: Scope, key: str
+) -> None:
+    item = Route("/items/{id}", nobody, methods=["POST", "GET"])
+    item.methods = {"POST", "GET"}
+    app = Starlette(routes=[item, WebSocketRoute("/news", nobody)])
+    assert route_key(app, {"headers": [], "root_path": "", **scope}) == key
+
+
+def test_a_websocket_has_the_key_of_its_route() -> None:
+    async def news(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.close(reason=endpoint_key(websocket.scope))
+
+    app = Starlette(routes=[WebSocketRoute("/news/{id}", news)])
+    with TestClient(app).websocket_connect("/news/7") as socket:
+        assert socket.receive()["reason"] == "websocket /news/{id}"
+
+
+def test_without_a_route_or_a_method_the_endpoint_is_the_kind_and_the_path() -> None:
+    assert endpoint_key({"type": "websocket", "path": "/x"}) == "websocket /x"
