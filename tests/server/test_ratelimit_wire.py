@@ -51,7 +51,7 @@ def test_a_reservation_has_a_name_and_an_end() -> None:
 
 def test_a_reservation_follows_what_was_asked_before_it() -> None:
     _, numbers, _ = pack(Request((A,)), Request((B,), hold="h", expires=9))
-    assert numbers[4:] == [0, 1, 1, 1, 1, 1, 9, 2, 3]
+    assert numbers[4:] == [*(0, 1, 0), 1, 1, 0, 0, *(1, 1, 9), 2, 3, 0, 0]
 
 
 def test_a_lease_says_what_is_wanted_and_what_is_over() -> None:
