@@ -95,6 +95,8 @@ class Mutants:
             if around is None or isinstance(around, cst.SimpleStatementLine | _BLOCKS):
                 break
             if isinstance(around, cst.BaseExpression | cst.BaseSmallStatement):
+                if len(self._said(around)) > _LONGEST:
+                    break
                 changed = around.visit(_Change(was, is_now))
                 before, after = self._said(around), self._said(changed)
         return f"{before} -> {after}"

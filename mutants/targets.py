@@ -42,7 +42,7 @@ _JUDGES: Final = {
         "client/test_pacing.py",
     ],
     f"{_CORE}/limits.py": ["core/test_limits.py"],
-    f"{_CORE}/origin.py": ["core/test_hop.py", "client/test_state.py"],
+    f"{_CORE}/origin.py": ["core/test_origin.py", "core/test_hop.py"],
     f"{_CORE}/pacer.py": [
         "core/test_pacer.py",
         "core/test_share.py",

@@ -13,6 +13,7 @@ from resilient_http._core.verdict import (
     is_acceptable,
     is_fine,
     is_free,
+    is_shed,
     is_throttled,
     judge,
     judge_load,
@@ -302,6 +303,13 @@ def test_an_origin_is_busy_where_it_turns_away_or_comes_too_late(
     ending: Answer | Fault, load: Load
 ) -> None:
     assert judge_load(ending) is load
+
+
+def test_only_a_503_from_before_the_work_was_shed() -> None:
+    assert is_shed(SHED)
+    assert not is_shed(BROKEN)
+    assert not is_shed(Answer(status=429, work_not_started=True))
+    assert not is_shed(REFUSED)
 
 
 def test_what_its_sender_repeats_is_not_repeated_by_us() -> None:
