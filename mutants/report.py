@@ -169,6 +169,8 @@ def _table(found: dict[str, dict[str, Any]]) -> Iterator[str]:
         yield _row(f"`{one['module']}`", [one], one["date"])
     yield _row("all", [*found.values()], "")
     yield ""
+    if missing := [f"`{name}`" for name in TARGETS if name not in found]:
+        yield f"Not tried yet: {', '.join(missing)}.\n"
     versions = {_versions(one) for one in found.values()}
     yield f"Tried with {'; '.join(sorted(versions))}.\n"
 

@@ -22,5 +22,17 @@ def test_its_judges_are_there(name: str) -> None:
     assert all((ROOT / it).is_file() for it in [target.path, *target.judges])
 
 
+KEPT = [name for name in TARGETS if (report.RESULTS / f"{name}.json").exists()]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_nine_of_ten_are_killed_and_the_rest_is_accounted_for(name: str) -> None:
+    kept = report.kept(name)
+    assert kept["killed"] >= 0.9 * kept["mutants"]
+    whys = report.explained(name)
+    assert {it["name"] for it in kept["survivors"]} <= set(whys)
+    assert all(whys.values())
+
+
 def test_the_page_tells_of_what_is_kept() -> None:
     assert report.PAGE.read_text() == report.page()

@@ -102,6 +102,7 @@ def test_leave_is_asked_where_both_sides_have_a_breaker() -> None:
     assert origin.admit(BARE, 0) is None
     permit = origin.admit(policy, 0)
     assert isinstance(permit, Permit)
+    assert permit.admitted_at == 0
     assert origin.breaker is not None
     origin.abandon(None, 0)
     assert origin.breaker.snapshot(0).in_flight == 1
@@ -124,6 +125,7 @@ def test_a_success_is_told_to_the_breaker_and_the_budget() -> None:
     origin.succeed(policy, permit, 5)
     assert (origin.budget.tokens, origin.breaker.snapshot(5).calls) == (487, 1)
     assert origin.breaker.snapshot(5).failures == 0
+    assert origin.breaker.snapshot(5).in_flight == 0
     origin_of().succeed(policy, permit, 5)  # of an origin that was forgotten
     origin_of().abandon(permit, 5)
 
