@@ -51,6 +51,8 @@ class Host:
     """One process on one machine, until it ends."""
 
     name: str
+    address: str = "10.0.0.1"
+    """Where others see it come from."""
     is_up: bool = True
     is_gone: bool = False
     """Whether its machine went with it, and closed nothing."""
@@ -248,8 +250,8 @@ class _Wire:
         self.number = number
         self.link = link
         self.ends = (
-            End(self, client, (server.name, _HTTP)),
-            End(self, server, (client.name, 10_000 + number)),
+            End(self, client, (server.address, _HTTP)),
+            End(self, server, (client.address, 10_000 + number)),
         )
         self.directions = (
             _Direction(self, self.ends[0], self.ends[1]),
@@ -381,7 +383,7 @@ class _Socket:
 
     def getsockname(self) -> tuple[str, int]:
         """Return where it comes from."""
-        return self._end.host.name, 0
+        return self._end.host.address, 0
 
     def setsockopt(self, *_: object) -> None:
         """Do nothing: there is nothing to be set."""
@@ -564,7 +566,7 @@ class Transport(asyncio.Transport):
             return _Socket(self._end)
         if name == "peername":
             return self._end.peer
-        return (self._end.host.name, 0) if name == "sockname" else default
+        return (self._end.host.address, 0) if name == "sockname" else default
 
     def set_write_buffer_limits(
         self, high: int | None = None, low: int | None = None

@@ -26,6 +26,7 @@ PLAIN: Final = 6
 
 _SETTLED: Final = 4.0  # seconds: past each lease, and what a client of Redis insists on
 _PAUSE: Final = 1.0
+_REST: Final = 2.0  # seconds: longer than the window of every rate limit
 
 
 class World:
@@ -50,7 +51,10 @@ class World:
         self.keys = Keys(schedule.service.lease)
         self.servers = Starting(schedule.service, self.database, rng, self.met)
         self.processes: list[Process] = []
-        self.hosts = [Host(client_name(one)) for one in range(schedule.clients)]
+        self.hosts = [
+            Host(client_name(one), address=f"10.1.0.{one}")
+            for one in range(schedule.clients)
+        ]
         self.callers: list[Caller] = []
         self.begun = 0.0
         self.quiet = 0.0
@@ -160,15 +164,16 @@ class World:
     async def _recover_as(self, client: int) -> None:
         now, number = asyncio.get_running_loop().time, 1_000 * (client + 1)
         # What is held back is held back at random, up to three calls of four: of few
-        # calls none might get through.
+        # calls none might get through. More than these would meet the rate limits.
         is_throttled = self.schedule.policy.throttle is not None
-        pause = _PAUSE / 4 if is_throttled else _PAUSE
-        while now() < self.quiet + RECOVERS:
+        pause = 0.35 * _PAUSE if is_throttled else _PAUSE
+        while now() < self.quiet + RECOVERS - _REST:
             number += 1
             await self._make(number, client)
             await asyncio.sleep(pause)
 
     async def _call_plainly(self) -> None:
+        await asyncio.sleep(_REST)
         for number in range(PLAIN):
             for client in range(self.schedule.clients):
                 call = 10_000 + 100 * client + number
