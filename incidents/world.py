@@ -15,7 +15,7 @@ from incidents.app import Database
 from incidents.calling import ORIGIN, Caller, Record
 from incidents.falling import befall, in_order
 from incidents.network import Host, Network
-from incidents.schedule import QUIET, STORE, Call, Schedule, client_name
+from incidents.schedule import QUIET, STORE, WINDOW, Call, Schedule, client_name
 from incidents.serving import Process, Starting
 from incidents.store import Keys, Session
 
@@ -56,6 +56,9 @@ class World:
             for one in range(schedule.clients)
         ]
         self.callers: list[Caller] = []
+        # What a throttle lets through is chance, but for a window without calls.
+        is_throttled = schedule.policy.throttle is not None
+        self._rest = WINDOW + _PAUSE if is_throttled else _REST
         self.begun = 0.0
         self.quiet = 0.0
         """When the last fault was over."""
@@ -163,17 +166,13 @@ class World:
 
     async def _recover_as(self, client: int) -> None:
         now, number = asyncio.get_running_loop().time, 1_000 * (client + 1)
-        # What is held back is held back at random, up to three calls of four: of few
-        # calls none might get through. More than these would meet the rate limits.
-        is_throttled = self.schedule.policy.throttle is not None
-        pause = 0.35 * _PAUSE if is_throttled else _PAUSE
-        while now() < self.quiet + RECOVERS - _REST:
+        while now() < self.quiet + RECOVERS - self._rest:
             number += 1
             await self._make(number, client)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(_PAUSE)
 
     async def _call_plainly(self) -> None:
-        await asyncio.sleep(_REST)
+        await asyncio.sleep(self._rest)
         for number in range(PLAIN):
             for client in range(self.schedule.clients):
                 call = 10_000 + 100 * client + number
