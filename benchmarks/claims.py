@@ -12,7 +12,7 @@ from typing import Final
 
 from benchmarks.figures import Figures, figures
 from benchmarks.kept import newest
-from benchmarks.overload.scenario import SPIKE, Scale
+from benchmarks.overload.scenario import DROP, SPIKE, Scale
 from benchmarks.overload.summary import summarize
 from benchmarks.overload.world import Record
 
@@ -104,6 +104,10 @@ def _shedding() -> Iterable[str]:
     yield spread(shares, ".0f")
 
 
+def _drop() -> Iterable[str]:
+    yield spread(_meanwhile("overload", DROP.name, is_ours=True), ".1f")
+
+
 def _spike() -> Iterable[str]:
     for where in ("real", "virtual"):
         for is_ours in (True, False):
@@ -147,6 +151,11 @@ CLAIMS: Final = (
         "README.md",
         "over loopback a call on httpx takes {} time than without it, on httpx2 {} (",
         _loopback,
+    ),
+    Claim(
+        "README.md",
+        "With both ends from here {} % of what is asked for is answered in time",
+        _drop,
     ),
     Claim(
         "README.md",
