@@ -67,7 +67,6 @@ class Hop:
     _flow: Flow | None = None
     """What decides; None until there is more to decide than whether to send."""
     _permit: Permit | None = None
-    _seen: Reply | None = None
     _passed: Pass | None = None
     _last_error: Exception | None = None
     _trail: Trail | None = None
@@ -169,7 +168,6 @@ class Hop:
     def advance(self, seen: Seen) -> None:
         """Take in what came of the command, and find the next."""
         if isinstance(seen, Reply):
-            self._seen = seen
             response = self.out[seen.copy].response
             if response is not None and response.announces:
                 self._take_note(seen, response)
@@ -193,8 +191,9 @@ class Hop:
 
     def body_ended(self) -> None:
         """Take in that an unread body came whole, or that nobody wants the rest."""
-        if self._passed is not None and self._seen is not None:
-            self._conclude(outcome_of(self._seen), load_of(self._seen))
+        seen = None if self._passed is None else self.out[0].seen
+        if seen is not None:
+            self._conclude(outcome_of(seen), load_of(seen))
 
     def body_failed(self, error: Exception) -> None:
         """Take in that an unread body broke off. It is not asked for again."""

@@ -52,6 +52,8 @@ class Sending:
     """Whether nobody wants to know any more what comes of it."""
     has_failed = False
     """Whether it ended without an answer."""
+    seen: Reply | None = None
+    """How it was answered."""
     response: Response | None = None
     error: Exception | None = None
 
@@ -129,7 +131,7 @@ class Sending:
         answer = _plain(status) if status < FIRST_ERROR else _answer(response)
         unread = call.streamed and not response.is_closed
         attempt = Attempt(seconds, status)
-        seen = Reply(now, answer, seconds, unread, self.copy)
+        self.seen = seen = Reply(now, answer, seconds, unread, self.copy)
         if not self.is_dropped:
             call.attempts += (attempt,)
             if self._trail is not None:

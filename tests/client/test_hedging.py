@@ -243,6 +243,31 @@ async def test_a_streamed_loser_is_closed_and_the_winner_left_open() -> None:
         assert breaker["in_flight"] == 0
 
 
+async def test_of_two_bad_streams_the_one_that_is_kept_counts_as_itself() -> None:
+    now = anyio.Event()
+    now.set()
+    lanes = Lanes(
+        lambda: httpx.Response(429, stream=Held(now)),
+        lambda: httpx.Response(500, stream=Held(now)),
+    )
+    twice = Policy(hedge=Hedge(delay=0.01), retry=RetryConfig(max_attempts=2))
+    async with client_of(lanes, twice) as client, anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            async with client.stream("GET", "http://a/") as response:
+                assert response.status_code == 429
+                await response.aread()
+
+        tasks.start_soon(ask)
+        await lanes.arrived[1].wait()
+        lanes.let[0].set()
+        await anyio.wait_all_tasks_blocked()
+        lanes.let[1].set()
+    breaker = client.snapshot()["origins"]["http://a:80"]["breaker"]
+    assert (breaker["calls"], breaker["failures"]) == (1, 1)
+    assert (breaker["in_flight"], breaker["failed_in_row"]) == (0, 0)
+
+
 @pytest.mark.case("R22")
 async def test_an_answer_that_lost_is_closed_though_nobody_read_it() -> None:
     never = anyio.Event()
