@@ -285,9 +285,10 @@ class Lane:
 
     def hedge_after(self, now: float) -> float | None:
         """Return how long a send has before another goes beside it; None for ever."""
-        if self._latencies is not None:
+        chosen = None if self._hedge is None else self._hedge.delay
+        if chosen is None and self._latencies is not None:
             return self._latencies.estimate(now)
-        return None if self._hedge is None else self._hedge.delay
+        return chosen
 
     def pay(self, ending: Answer | Fault | None = None) -> bool:
         """Pay for a retry or hedge; False if it must not be sent.

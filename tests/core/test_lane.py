@@ -607,6 +607,16 @@ def test_each_of_them_may_be_alone() -> None:
     assert lane.hedge_after(0) == 0.25
 
 
+def test_a_delay_that_was_chosen_holds_where_others_learn_theirs() -> None:
+    road = Road(hedge=Hedge())
+    lane = road.lane(policy=policy_of(hedge=Hedge(delay=2)))
+    assert lane.hedge_after(0) == 2
+    for _ in range(20):
+        lane.observe(Load.FINE, 0.5, 0)
+    assert lane.hedge_after(0) == 2
+    assert road.lane().hedge_after(0) == 0.5
+
+
 def test_a_success_at_once_counts_and_earns_a_token() -> None:
     road = Road(breaker=CALM, budget=RetryBudget(capacity=100))
     road.budget.spend()
