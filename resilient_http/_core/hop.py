@@ -244,10 +244,8 @@ class Plan:
                 chosen, other = other, chosen
             self._observe(other)
             self._settle(other, out[other.copy])
-            chosen.now = max(chosen.now, other.now)
         chosen.now = (yield Drop(chosen.copy)).now
         self._abandon([out.pop(1 - chosen.copy)], chosen.now)
-        chosen.copy = 0
         return chosen
 
     def _beside(self, now: float) -> Pass | Reason:
