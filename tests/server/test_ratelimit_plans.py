@@ -1,13 +1,15 @@
 """Whose quotas a request counts against, how many, and who need not care."""
 
+import re
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import pytest
 from fastapi import Depends, FastAPI
 from httpx import AsyncClient, Response
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
@@ -22,6 +24,7 @@ from server_kit.ratelimit import (
     rate_limit,
     user_key,
 )
+from server_kit.ratelimit.plans import Plan
 from tests.server.limited import WINDOW, client, counted, still
 
 BOTH = pytest.mark.parametrize("around", [wrap, lambda app: app])
@@ -330,3 +333,65 @@ def test_dependencies_with_plans_compare_by_what_they_are() -> None:
     assert hash(one) == hash(other)
     assert one != rate_limit(5, WINDOW, quotas={"address": of_user}, cost=2)
     assert one != rate_limit(5, WINDOW, quotas={"user": of_user})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        ("limit", 0, ValueError),
+        ("limit", 1.0, TypeError),
+        ("window", 0, ValueError),
+        ("window", "60", TypeError),
+        ("key_func", "user", TypeError),
+        ("cost", 11, ValueError),
+        ("cost", "1", TypeError),
+        ("quotas", 5, TypeError),
+    ],
+)
+def test_a_bad_field_of_a_plan_is_named_and_shown(
+    field: str, value: object, error: type[Exception]
+) -> None:
+    fields: dict[str, Any] = {"limit": 10, "window": WINDOW, field: value}
+    with pytest.raises(error, match=rf"^{field} must .* got {re.escape(repr(value))}$"):
+        Plan(**fields)
+
+
+@pytest.mark.parametrize("value", [5, None])
+def test_what_cannot_tell_a_quota_is_named_by_the_name_of_the_quota(value: Any) -> None:
+    said = rf"^quotas\['user'\] must be callable, got {value}$"
+    with pytest.raises(TypeError, match=said):
+        Plan(10, WINDOW, quotas={"address": of_address, "user": value})
+
+
+def test_a_plan_is_told_no_more_than_it_says() -> None:
+    told = ["limit", "window", "key_func", "cost", "quotas"]
+    assert [*signature(Plan).parameters] == told
+
+
+def anybody(address: str = "192.0.2.1") -> HTTPConnection:
+    return HTTPConnection({"type": "http", "client": (address, 1), "headers": []})
+
+
+async def test_a_plan_is_one_quota_of_the_client_and_a_unit_of_it() -> None:
+    key, plan = client_key(anybody().scope), Plan(5, WINDOW)
+    assert await plan.of(anybody()) == [("default", Quota(key, 5, WINDOW, 1))]
+
+
+async def test_keys_have_the_prefix_and_all_else_is_as_it_was() -> None:
+    plan = Plan(5, WINDOW, key_func=lambda _: "k", cost=3)
+    assert await plan.of(anybody(), "a:") == [("default", Quota("a:k", 5, WINDOW, 3))]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"key_func": wrong}, "key_func must return a string, got 5"),
+        ({"quotas": lambda _: [5]}, "quotas must return a Quota or None, got 5"),
+        ({"quotas": {"user": wrong}}, "quotas must return a Quota or None, got 5"),
+    ],
+)
+async def test_what_a_function_may_not_return_is_shown(
+    options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(TypeError, match=f"^{said}$"):
+        await Plan(10, WINDOW, **options).of(anybody())
