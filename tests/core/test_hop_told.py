@@ -158,6 +158,37 @@ def test_who_is_held_back_gives_its_turn_to_the_next() -> None:
     assert bucket.wait(30) == 0
 
 
+@pytest.mark.parametrize("why", ["cancelled", "held back", "full", "queued"])
+def test_a_turn_goes_to_the_next_though_others_wait_behind_it(why: str) -> None:
+    config: dict[str, Any] = {
+        "deadline": 100,
+        "rate_limit": RateLimit(1, 10.0),
+        "concurrency": ConcurrencyLimit(limit=1, queue=int(why == "queued")),
+        "throttle": Throttle(k=1),
+    }
+    busy = Play(**config)
+    assert next(busy.flow) == Send()
+    play = Play(busy.origin, **config)
+    assert next(play.flow) == Wait(10)
+    behind = Play(busy.origin, **config)
+    assert next(behind.flow) == Wait(20)
+    if why == "cancelled":
+        play.flow.close()
+    elif why == "held back":
+        assert play.origin.throttler is not None
+        for _ in range(9):
+            play.origin.throttler.note(accepted=False, now=10)
+        assert isinstance(play.end(Woke(10)), HeldBack)
+    elif why == "full":
+        assert play.end(Woke(10)) == NoPlace()
+    else:
+        assert isinstance(play.flow.send(Woke(10)), Queue)
+        play.flow.close()
+    assert play.origin.bucket is not None
+    assert play.origin.bucket.wait(10) == 0
+    assert play.origin.bucket.wait(11) == 19
+
+
 def test_whom_the_breaker_refuses_is_told_for_how_long() -> None:
     origin = Origin()
     fail(origin, 2, breaker())
@@ -439,6 +470,14 @@ def test_who_is_late_has_failed_unless_we_slept_through_it(*, stalled: bool) -> 
     assert play.origin.limiter.limit == (8 if stalled else 4)
 
 
+def test_a_failure_counts_from_when_it_was() -> None:
+    play = Play(now=100, deadline=200, breaker=breaker(), retry=None)
+    next(play.flow)
+    assert play.end(Failure(150, CUT)) == Done()
+    assert play.breaker.snapshot(179).failures == 1
+    assert play.breaker.snapshot(181).failures == 0
+
+
 # A success that its policy takes for a failure.
 
 CREATED = RetryConfig(max_attempts=2, base_delay=1, statuses={201})
@@ -498,6 +537,7 @@ def test_an_unread_answer_that_is_kept_keeps_its_slot(
     assert play.origin.limiter is not None
     assert play.origin.limiter.snapshot().in_flight == 1
     assert play.origin.limiter.limit == 8
+    assert told(play) == (not_retried(1, "final") if status > 400 else [])
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,17 @@ def test_if_both_fail_the_first_that_did_is_kept_and_both_count(copy: int) -> No
     assert tokens(play) == 100 - 14 - 5
 
 
+@pytest.mark.parametrize("copy", [0, 1])
+def test_what_either_asks_for_keeps_the_breaker_open(copy: int) -> None:
+    play = race(breaker=breaker(minimum_calls=1))
+    assert play.flow.send(cut(2, 1 - copy)) == Stay()
+    assert play.flow.send(reply(3, 503, wait=60, copy=copy)) == Drop(1 - copy)
+    assert play.breaker.state == "open"
+    assert play.breaker.retry_after(3) == 60
+    assert play.end(Woke(3)) == Done(is_final=True)
+    assert play.breaker.retry_after(3) == 60
+
+
 def test_the_wait_after_a_race_begins_where_it_ended() -> None:
     play = race(deadline=7)
     assert play.flow.send(cut(2, 0)) == Stay()
