@@ -36,10 +36,9 @@ _JUDGES: Final = {
         "client/test_hedging.py",
     ],
     f"{_CORE}/lane.py": [
+        "core/test_lane.py",
         "core/test_hop.py",
         "core/test_plan_model.py",
-        "client/test_state.py",
-        "client/test_pacing.py",
     ],
     f"{_CORE}/limits.py": ["core/test_limits.py"],
     f"{_CORE}/origin.py": ["core/test_origin.py", "core/test_hop.py"],
