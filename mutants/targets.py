@@ -31,9 +31,9 @@ _JUDGES: Final = {
     ],
     f"{_CORE}/hop.py": [
         "core/test_hop.py",
+        "core/test_hop_told.py",
+        "core/test_race.py",
         "core/test_plan_model.py",
-        "client/test_retry.py",
-        "client/test_hedging.py",
     ],
     f"{_CORE}/lane.py": [
         "core/test_lane.py",
