@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 
 from resilient_http._core.announced import Announcement, parse
 from server_kit import wrap
-from server_kit.asgi import Scope
+from server_kit.asgi import RawHeaders, Scope
 from server_kit.ratelimit import (
     Decision,
     Quota,
@@ -21,7 +21,7 @@ from server_kit.ratelimit import (
     RateLimitMiddleware,
     client_key,
 )
-from server_kit.ratelimit.fields import check_name, fields, names
+from server_kit.ratelimit.fields import check_name, fields, names, with_fields
 from server_kit.ratelimit.quota import Charge
 from tests.server.apps import serve
 from tests.server.limited import client, counted
@@ -153,6 +153,35 @@ def test_a_refusal_tells_of_what_refuses_and_of_all_policies() -> None:
     assert fields(alone, wall=0.0, status=429) == said
 
 
+@pytest.mark.parametrize("outage", ["open", "local"])
+def test_what_was_decided_without_redis_is_no_figure(outage: Any) -> None:
+    assert fields([charged(remaining=50, reset_after=9.0, outage=outage)], 0.0) == {
+        "X-RateLimit-Limit": "100",
+        "X-RateLimit-Degraded": outage,
+        "RateLimit-Policy": '"default";q=100;w=60',
+    }
+
+
+def test_beside_what_was_decided_without_redis_the_others_are_told() -> None:
+    address = charged(10, 1, "address", remaining=0, outage="open")
+    user = charged(100, 60, "user", remaining=50, reset_after=30.0)
+    assert fields([address, user], wall=0.0) == {
+        "X-RateLimit-Limit": "100",
+        "X-RateLimit-Remaining": "50",
+        "X-RateLimit-Reset": "30",
+        "X-RateLimit-Degraded": "open",
+        "RateLimit-Policy": '"address";q=10;w=1, "user";q=100;w=60',
+        "RateLimit": '"user";r=50;t=30',
+    }
+
+
+def test_what_no_field_can_hold_is_told_as_the_most_that_it_can() -> None:
+    most = 999_999_999_999_999
+    said = fields([charged(10**18, 1e18, remaining=10**18, reset_after=1e18)], 0.0)
+    assert said["RateLimit-Policy"] == f'"default";q={most};w={most}'
+    assert said["RateLimit"] == f'"default";r={most};t={most}'
+
+
 @pytest.mark.case("RL-12")
 def test_policies_of_one_name_are_told_apart() -> None:
     assert names([charged(), charged(policy="x"), charged(), charged()]) == [
@@ -201,6 +230,17 @@ async def test_a_redirect_does_not_say_that_nothing_is_left(*, wrapped: bool) ->
     assert one["ratelimit"] == '"default";r=1;t=60'
     assert "ratelimit" not in none
     assert none["ratelimit-policy"] == '"default";q=2;w=60'
+
+
+@pytest.mark.case("RL-22")
+@pytest.mark.parametrize(
+    ("status", "said"), [(299, True), (300, False), (399, False), (400, True)]
+)
+def test_only_a_redirect_does_not_say_that_nothing_is_left(
+    status: int, *, said: bool
+) -> None:
+    none = charged(remaining=0, reset_after=9.0)
+    assert ("RateLimit" in fields([none], 0.0, status)) == said
 
 
 @pytest.mark.property
@@ -296,6 +336,7 @@ async def test_the_policy_is_the_same_on_every_response(*, wrapped: bool) -> Non
         ("RateLimit-Policy", STANDARD, USUAL),
         ("X-RateLimit-Limit", USUAL, STANDARD),
         ("X-RateLimit-Remaining", USUAL, STANDARD),
+        ("X-RateLimit-Reset", USUAL, STANDARD),
     ],
 )
 async def test_what_an_upstream_says_is_passed_on_and_not_loosened(
@@ -311,6 +352,35 @@ async def test_what_an_upstream_says_is_passed_on_and_not_loosened(
     said = [value for key, value in answer.headers.multi_items() if key in family]
     assert said == ["theirs"]
     assert others <= answer.headers.keys()
+
+
+@pytest.mark.case("RL-33")
+def test_where_others_have_begun_both_families_nothing_is_added() -> None:
+    theirs = [(b"RateLimit-Policy", b'"p";q=1;w=1'), (b"X-RateLimit-Limit", b"7")]
+    assert with_fields(theirs, [charged()], wall=0.0, status=200) == theirs
+
+
+REFUSED: dict[str, Any] = {"allowed": False, "remaining": 0, "retry_after": 7.0}
+
+
+@pytest.mark.case("RL-17", "RL-33")
+@pytest.mark.parametrize(
+    ("charges", "is_told"),
+    [
+        ([charged()], False),
+        ([charged(**REFUSED)], True),
+        ([charged(), charged(**REFUSED)], True),
+    ],
+)
+def test_only_a_refusal_tells_its_time_beside_a_retry_after(
+    charges: list[Charge], *, is_told: bool
+) -> None:
+    headers: RawHeaders = [(b"Retry-After", b"7")]
+    told = with_fields(headers, charges, wall=0.0, status=200)
+    assert told[0] == headers[0]
+    added = {name.decode() for name, _ in told[1:]}
+    left = {"ratelimit"} if is_told else set()
+    assert added == USUAL | {"ratelimit-policy"} | left
 
 
 @pytest.mark.case("RL-9")
