@@ -67,9 +67,8 @@ _JUDGES: Final = {
     f"{_LIMITER}/quota.py": ["server/test_quota.py", "server/test_limiter.py"],
     f"{_LIMITER}/refusals.py": ["server/test_ratelimit_refusals.py"],
     f"{_LIMITER}/stores/in_memory.py": [
-        "server/test_quota.py",
-        "server/test_quota_holds.py",
         "server/test_limiter.py",
+        "server/test_ratelimit_reservation.py",
     ],
     f"{_LIMITER}/stores/wire.py": ["server/test_ratelimit_wire.py"],
 }

@@ -9,7 +9,7 @@ import pytest
 
 from server_kit.ratelimit.limiter import RateLimiter
 from server_kit.ratelimit.quota import Decision, Quota
-from server_kit.ratelimit.stores import tightest
+from server_kit.ratelimit.stores import Reserving, tightest
 from server_kit.ratelimit.stores.in_memory import LOOKED_AT, MemoryStore
 
 
@@ -274,3 +274,123 @@ def test_a_key_that_is_seen_all_the_time_is_not_forgotten() -> None:
         (decision,) = store.decide_now([Quota("busy", 1_000, 60)])
         store.decide_now([Quota(f"flood{n}", 10, 60)])
         assert decision.remaining == 999 - n
+
+
+def one(key: str, limit: int = 10, cost: int = 1) -> Quota:
+    return Quota(key, limit, 60, cost)
+
+
+async def take_one(
+    store: MemoryStore, key: str, cost: int = 1, window: float = 60
+) -> int:
+    return (await store.decide_one(key, 10, window, cost)).remaining
+
+
+async def take_among(
+    store: MemoryStore, key: str, cost: int = 1, window: float = 60
+) -> int:
+    return store.decide_now([Quota(key, 10, window, cost)])[0].remaining
+
+
+either = pytest.mark.parametrize("take", [take_one, take_among])
+
+
+@either
+async def test_who_is_refused_is_charged_nothing(take: Any) -> None:
+    store, clock = store_of(max_keys=10)
+    await take(store, "k", 6)
+    clock.now += 30
+    assert [await take(store, "k", 5) for _ in range(2)] == [4, 4]
+    clock.now += 30
+    assert await take(store, "k", 0) == 10
+
+
+@either
+async def test_what_is_back_by_now_can_be_taken_again(take: Any) -> None:
+    store, clock = store_of(max_keys=10)
+    await take(store, "k", 10)
+    clock.now += 60
+    assert await take(store, "k", 10) == 0
+
+
+@either
+@pytest.mark.parametrize("cost", [0, 1])
+async def test_who_was_seen_again_is_the_last_to_be_looked_at(
+    take: Any, cost: int
+) -> None:
+    store, clock = store_of(max_keys=1_000)
+    await take(store, "day", window=86_400)
+    for n in range(LOOKED_AT):
+        await take(store, f"minute{n}")
+    await take(store, "day", cost, window=86_400)
+    clock.now += 60
+    await take(store, "new")
+    assert len(store) == 2  # as all those were looked at that use nothing
+
+
+@either
+async def test_who_is_known_needs_no_room(take: Any) -> None:
+    store, _ = store_of(max_keys=2)
+    for key in ("a", "b", "a", "b", "a"):
+        await take(store, key)
+    assert len(store) == 2
+    assert [await take(store, key, 0) for key in ("a", "b")] == [7, 8]
+
+
+async def test_what_is_set_aside_takes_room_until_it_expires() -> None:
+    store, clock = store_of(max_keys=10)
+    (decision,) = await store.decide([one("k", cost=7)], Reserving("h", 5))
+    assert (decision.allowed, decision.remaining, decision.reset_after) == (True, 3, 5)
+    clock.now += 5
+    assert await take_one(store, "k", 0) == 10
+
+
+async def test_of_what_is_set_aside_that_costs_nothing_nothing_is_kept() -> None:
+    store, _ = store_of(max_keys=10)
+    quotas = [one("k"), one("free", cost=0)]
+    decisions = await store.decide(quotas, Reserving("h", 5))
+    assert [it.remaining for it in decisions] == [9, 10]
+    assert len(store) == 1
+
+
+async def test_what_it_came_to_is_charged_even_to_a_key_that_was_forgotten() -> None:
+    store, clock = store_of(max_keys=10)
+    reserving = Reserving("h", 5)
+    await take_one(store, "other")
+    await store.decide([one("k", cost=7)], reserving)
+    await store.reset(one("k"))
+    await store.settle([one("k")], [4], reserving)
+    assert await take_one(store, "k", 0) == 6
+    clock.now += 60
+    assert await take_one(store, "k", 0) == 10
+
+
+async def test_what_came_to_more_than_there_is_leaves_nothing() -> None:
+    store, _ = store_of(max_keys=10)
+    reserving = Reserving("h", 5)
+    await store.decide([one("k", cost=7)], reserving)
+    await store.settle([one("k")], [25], reserving)
+    assert await take_one(store, "k", 0) == 0
+
+
+async def test_who_settles_needs_no_room_either() -> None:
+    store, _ = store_of(max_keys=2)
+    reserving = Reserving("h", 5)
+    await store.decide([one("a"), one("b")], reserving)
+    await store.settle([one("a"), one("b")], [2, 3], reserving)
+    assert [await take_one(store, key, 0) for key in ("a", "b")] == [8, 7]
+
+
+async def test_units_can_be_given_back_and_all_forgotten() -> None:
+    store, clock = store_of(max_keys=10)
+    await take_one(store, "k", 8)
+    await store.refund(one("k"), 3)
+    assert await take_one(store, "k", 0) == 5
+    await store.reset(one("k"))
+    assert await take_one(store, "k", 0) == 10
+    await store.refund(one("k"), 3)
+    await store.reset(one("k"))  # which is there no more
+    await take_one(store, "k", 8)
+    clock.now += 60
+    await store.refund(one("k"), 3)  # when all is back already
+    assert await take_one(store, "k", 0) == 10
