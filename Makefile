@@ -63,7 +63,7 @@ verify: $(READY) $(FUZZ)/.ready
 	ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
 	FAMILY=httpx2 ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
 	LOAD_SECONDS=10 $(BIN)/python -m pytest tests/server/test_ratelimit_processes.py
-	$(FUZZ)/bin/python -m fuzz --seconds 15
+	$(FUZZ)/bin/python -m fuzz --seconds 20
 	$(BIN)/python -m incidents --seconds 20 --seed 10000
 	$(BIN)/python -m demo
 
