@@ -127,13 +127,15 @@ class AnyCrowd(RuleBasedStateMachine):
             self.limiter.leave(ticket, self.now)
         for slot in self.out:
             self.limiter.release(slot, self.now, Load.UNKNOWN)
+        # A span lasts a round trip, and one may have lasted all this time.
+        pause = max(1.0, self.now / 20)
         for _ in range(100):
             taken = [self.limiter.acquire(self.now) for _ in range(LIMIT)]
             self.now += 0.01
             for each in taken:
                 if each is not None:
                     self.limiter.release(each, self.now, Load.FINE)
-            self.now += 1
+            self.now += pause
         assert self.limiter.limit >= LIMIT
 
 
