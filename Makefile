@@ -60,8 +60,8 @@ verify: $(READY) $(FUZZ)/.ready
 	$(PYTEST) --hypothesis-profile=thorough -m property tests
 	bash .ci/parity
 	bash .ci/sdks
-	ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
-	FAMILY=httpx2 ROUNDS=80 $(BIN)/python -m pytest tests/client/test_pool.py
+	ROUNDS=80 $(PYTEST) tests/client/test_pool.py
+	FAMILY=httpx2 ROUNDS=80 $(PYTEST) tests/client/test_pool.py
 	LOAD_SECONDS=10 $(BIN)/python -m pytest tests/server/test_ratelimit_processes.py
 	$(FUZZ)/bin/python -m fuzz --seconds 20
 	$(BIN)/python -m incidents --seconds 20 --seed 10000
