@@ -8,7 +8,7 @@ SECONDS ?= 20
 SCHEDULES ?= 2000
 SEED ?= 0
 
-.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults overload spike fuzz incidents mutants lock clean
+.PHONY: help demo test pythons parity sdks verify lint types format wheel bench faults overload spike fuzz incidents search mutants lock clean
 
 help:
 	@echo "make demo    two services, an outage, and what the client does about it (under 60 s)"
@@ -24,6 +24,7 @@ help:
 	@echo "make faults  what a rate limit does under every fault of a real Redis (under 60 s)"
 	@echo "make fuzz    all that reads what others send, fuzzed for 20 s; SECONDS=3600 make fuzz for longer"
 	@echo "make incidents 2,000 random schedules of faults over client, server and store, in virtual time (minutes)"
+	@echo "make search  5,000 new examples for each model and property (half an hour)"
 	@echo "make mutants what the tests of the decisions let pass (an hour); MODULE=breaker for one"
 	@echo "make overload  of make bench, who comes back from an overload and who does not (minutes)"
 	@echo "make spike   one of these overloads in real time, with uvicorn and sockets (under 3 minutes)"
@@ -66,6 +67,9 @@ verify: $(READY) $(FUZZ)/.ready
 	$(FUZZ)/bin/python -m fuzz --seconds 20
 	$(BIN)/python -m incidents --seconds 20 --seed 10000
 	$(BIN)/python -m demo
+
+search: $(READY)
+	$(PYTEST) --hypothesis-profile=search -m property tests
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

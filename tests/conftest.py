@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, Phase, settings
 BUSY = [HealthCheck.too_slow]
 
 # The same examples at each run: who changes a line is judged by that line. The search
-# for what nobody has thought of is `make verify`'s, with new examples at each run.
+# for what nobody has thought of is `make search`'s, with new examples at each run.
 settings.register_profile(
     "quick",
     max_examples=50,
@@ -15,7 +15,14 @@ settings.register_profile(
     suppress_health_check=BUSY,
 )
 settings.register_profile(
-    "thorough", max_examples=1_000, deadline=None, suppress_health_check=BUSY
+    "thorough",
+    max_examples=1_000,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=BUSY,
+)
+settings.register_profile(
+    "search", max_examples=5_000, deadline=None, suppress_health_check=BUSY
 )
 settings.register_profile(  # a failure is enough: nobody reads the smallest one
     "mutants",
